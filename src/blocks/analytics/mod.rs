@@ -1,0 +1,6 @@
+//! Counting, timing, measuring.
+
+use super::BlockSpec;
+
+/// The blocks of the family, sorted by type identifier.
+pub static BLOCKS: &[&BlockSpec] = &[];

@@ -1,0 +1,6 @@
+//! Conditions and switches: which steps run.
+
+use super::BlockSpec;
+
+/// The blocks of the family, sorted by type identifier.
+pub static BLOCKS: &[&BlockSpec] = &[];

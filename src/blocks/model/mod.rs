@@ -1,0 +1,6 @@
+//! Inference and readers of codes.
+
+use super::BlockSpec;
+
+/// The blocks of the family, sorted by type identifier.
+pub static BLOCKS: &[&BlockSpec] = &[];

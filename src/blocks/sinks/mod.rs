@@ -1,0 +1,6 @@
+//! Everything that leaves the workflow.
+
+use super::BlockSpec;
+
+/// The blocks of the family, sorted by type identifier.
+pub static BLOCKS: &[&BlockSpec] = &[];

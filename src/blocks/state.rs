@@ -1,0 +1,148 @@
+//! What blocks remember: state per stream, and the store behind the cache blocks.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use indexmap::IndexMap;
+
+use crate::values::Value;
+
+/// Streams that one block remembers at the same time; the one unused longest goes first.
+pub const MAX_STREAMS: usize = 1024;
+
+/// State of one step, one `S` per stream.
+#[derive(Debug)]
+pub struct PerStream<S> {
+    /// Most recently used last.
+    streams: IndexMap<Arc<str>, S>,
+}
+
+impl<S> Default for PerStream<S> {
+    fn default() -> Self {
+        Self {
+            streams: IndexMap::new(),
+        }
+    }
+}
+
+impl<S> PerStream<S> {
+    /// The state of a stream, made by `new` on its first frame.
+    pub fn get(&mut self, stream: &Arc<str>, new: impl FnOnce() -> S) -> &mut S {
+        let last = self.streams.len().wrapping_sub(1);
+        match self.streams.get_index_of(stream) {
+            Some(i) if i == last => {}
+            Some(i) => self.streams.move_index(i, last),
+            None => {
+                if self.streams.len() >= MAX_STREAMS {
+                    self.streams.shift_remove_index(0);
+                }
+                self.streams.insert(stream.clone(), new());
+            }
+        }
+        let newest = self.streams.len() - 1;
+        &mut self.streams[newest]
+    }
+
+    /// Forgets a stream that ended.
+    pub fn end(&mut self, stream: &str) {
+        self.streams.shift_remove(stream);
+    }
+
+    /// Number of streams remembered.
+    pub fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+}
+
+/// Entries that cache blocks may hold per stream.
+pub const MAX_CACHE_ENTRIES: usize = 1024;
+
+/// Values put aside by `cache_set` for `cache_get`, per video identifier.
+///
+/// Shared by the two blocks of one engine and looked up from several streams, hence concurrent.
+#[derive(Debug, Default)]
+pub struct CacheStore {
+    streams: DashMap<Arc<str>, Namespace>,
+}
+
+#[derive(Debug, Default)]
+struct Namespace {
+    entries: std::collections::HashMap<Arc<str>, Value>,
+    /// Keys, oldest write first.
+    order: VecDeque<Arc<str>>,
+}
+
+impl CacheStore {
+    /// The value under a key of a stream; `None` (the value) if there is none.
+    pub fn get(&self, stream: &str, key: &str) -> Value {
+        self.streams
+            .get(stream)
+            .and_then(|n| n.entries.get(key).cloned())
+            .unwrap_or_default()
+    }
+
+    /// Puts a value aside; past [`MAX_CACHE_ENTRIES`] the key written longest ago goes.
+    pub fn set(&self, stream: &Arc<str>, key: &str, value: Value) {
+        let mut namespace = self.streams.entry(stream.clone()).or_default();
+        let key: Arc<str> = key.into();
+        if namespace.entries.insert(key.clone(), value).is_some() {
+            namespace.order.retain(|k| *k != key);
+        }
+        namespace.order.push_back(key);
+        if namespace.order.len() > MAX_CACHE_ENTRIES
+            && let Some(oldest) = namespace.order.pop_front()
+        {
+            namespace.entries.remove(&oldest);
+        }
+    }
+
+    /// Forgets a stream that ended.
+    pub fn end(&self, stream: &str) {
+        self.streams.remove(stream);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.streams.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stream_unused_longest_goes_first() {
+        let mut state: PerStream<u32> = PerStream::default();
+        let name = |i: usize| Arc::<str>::from(i.to_string());
+        for i in 0..MAX_STREAMS {
+            *state.get(&name(i), || 0) += 1;
+        }
+        *state.get(&name(0), || 0) += 1;
+        state.get(&name(MAX_STREAMS), || 0);
+        assert_eq!(state.len(), MAX_STREAMS);
+        assert_eq!(*state.get(&name(0), || 0), 2);
+        assert_eq!(*state.get(&name(1), || 9), 9);
+    }
+
+    #[test]
+    fn the_cache_is_bounded_and_per_stream() {
+        let cache = CacheStore::default();
+        let (a, b) = (Arc::<str>::from("a"), Arc::<str>::from("b"));
+        for i in 0..=MAX_CACHE_ENTRIES {
+            cache.set(&a, &i.to_string(), Value::Int(i as i64));
+        }
+        assert!(cache.get("a", "0").is_none());
+        assert_eq!(cache.get("a", "1").as_i64(), Some(1));
+        cache.set(&b, "1", Value::Int(5));
+        cache.end("a");
+        assert!(cache.get("a", "1").is_none());
+        assert_eq!(cache.get("b", "1").as_i64(), Some(5));
+    }
+}

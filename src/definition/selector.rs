@@ -1,0 +1,111 @@
+//! Selectors: the texts by which a definition refers to inputs and to outputs of steps.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A reference inside a definition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Selector {
+    /// `$inputs.<name>`
+    Input(Arc<str>),
+    /// `$steps.<step>`
+    Step(Arc<str>),
+    /// `$steps.<step>.<output>`
+    StepOutput(Arc<str>, Arc<str>),
+    /// `$steps.<step>.*`
+    AllOutputs(Arc<str>),
+}
+
+/// Whether a text is a reference at all: everything that starts with `$` is.
+pub fn is_selector(text: &str) -> bool {
+    text.starts_with('$')
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// `$inputs.<name>` (any character stands for the dot, as in the reference's pattern).
+pub fn is_input(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("$inputs") else {
+        return false;
+    };
+    let mut chars = rest.chars();
+    chars.next().is_some_and(|c| c != '\n') && is_name(chars.as_str())
+}
+
+/// `$steps.<step>.<output>`
+pub fn is_step_output(text: &str) -> bool {
+    let Some((step, output)) = text.strip_prefix("$steps.").and_then(|r| r.split_once('.')) else {
+        return false;
+    };
+    let output_ok = !output.is_empty()
+        && output
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'*'));
+    is_name(step) && output_ok
+}
+
+/// `$steps.<step>`, with anything behind it (the reference's pattern is a prefix match).
+pub fn is_step(text: &str) -> bool {
+    text.strip_prefix("$steps.")
+        .and_then(|r| r.bytes().next())
+        .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+impl Selector {
+    /// Reads a selector; `None` if the text is none of the four forms.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(name) = text.strip_prefix("$inputs.") {
+            return is_name(name).then(|| Self::Input(name.into()));
+        }
+        let rest = text.strip_prefix("$steps.")?;
+        match rest.split_once('.') {
+            None => is_name(rest).then(|| Self::Step(rest.into())),
+            Some((step, "*")) if is_name(step) => Some(Self::AllOutputs(step.into())),
+            Some(_) if is_step_output(text) => {
+                let (step, output) = rest.split_once('.')?;
+                Some(Self::StepOutput(step.into(), output.into()))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(name) => write!(f, "$inputs.{name}"),
+            Self::Step(step) => write!(f, "$steps.{step}"),
+            Self::StepOutput(step, output) => write!(f, "$steps.{step}.{output}"),
+            Self::AllOutputs(step) => write!(f, "$steps.{step}.*"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_four_forms_and_nothing_else() {
+        for text in ["$inputs.a", "$steps.s", "$steps.s.o", "$steps.s.*"] {
+            assert_eq!(Selector::parse(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "$inputs.a.b",
+            "$steps.",
+            "$steps.s.o.p",
+            "inputs.a",
+            "$100.50",
+            "$steps.s p.o",
+        ] {
+            assert_eq!(Selector::parse(text), None, "{text}");
+        }
+        assert!(is_step("$steps.s.o") && !is_step_output("$steps.s"));
+        assert!(is_input("$inputs.image") && !is_input("$inputs.a.b"));
+    }
+}

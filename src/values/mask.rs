@@ -1,0 +1,357 @@
+//! Binary masks, stored as the rectangle that holds all set pixels.
+//!
+//! A mask of a person in a full HD frame thus takes the person's box and not two megabytes. All
+//! functions speak of the whole image; the window is not visible outside.
+
+use std::sync::Arc;
+
+use super::Matrix;
+
+/// A binary mask of the size of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mask {
+    width: usize,
+    height: usize,
+    /// Window `x, y, width, height` outside which nothing is set.
+    window: [usize; 4],
+    /// `window.width * window.height` bytes, 0 or 1.
+    bits: Arc<Vec<u8>>,
+}
+
+impl Mask {
+    /// A mask with nothing set.
+    pub fn empty(width: usize, height: usize) -> Self {
+        Self {
+            width,
+            height,
+            window: [0; 4],
+            bits: Arc::new(Vec::new()),
+        }
+    }
+
+    /// A mask from one byte per pixel, set where not zero. `data` has `width * height` bytes.
+    pub fn from_dense(width: usize, height: usize, data: &[u8]) -> Self {
+        debug_assert_eq!(data.len(), width * height);
+        Self::from_window(width, height, [0, 0, width, height], data)
+    }
+
+    /// A mask from the bytes of a window `[x, y, width, height]` inside the image; nothing is set
+    /// outside the window.
+    pub fn from_window(width: usize, height: usize, window: [usize; 4], data: &[u8]) -> Self {
+        let [wx, wy, ww, wh] = window;
+        debug_assert!(wx + ww <= width && wy + wh <= height && data.len() == ww * wh);
+        let (mut x1, mut y1, mut x2, mut y2) = (ww, wh, 0, 0);
+        for (y, row) in data.chunks_exact(ww.max(1)).enumerate() {
+            let Some(first) = row.iter().position(|&b| b != 0) else {
+                continue;
+            };
+            let last = row.iter().rposition(|&b| b != 0).unwrap_or(first);
+            x1 = x1.min(first);
+            x2 = x2.max(last + 1);
+            y1 = y1.min(y);
+            y2 = y + 1;
+        }
+        if x1 >= x2 {
+            return Self::empty(width, height);
+        }
+        let mut bits = Vec::with_capacity((x2 - x1) * (y2 - y1));
+        for y in y1..y2 {
+            bits.extend(
+                data[y * ww + x1..y * ww + x2]
+                    .iter()
+                    .map(|&b| u8::from(b != 0)),
+            );
+        }
+        Self {
+            width,
+            height,
+            window: [wx + x1, wy + y1, x2 - x1, y2 - y1],
+            bits: Arc::new(bits),
+        }
+    }
+
+    /// Width of the image in pixels.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Height of the image in pixels.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The smallest rectangle `[x, y, width, height]` that holds all set pixels; all zero if none.
+    pub fn window(&self) -> [usize; 4] {
+        self.window
+    }
+
+    /// The bytes (0 or 1) of [`Self::window`], row by row.
+    pub fn window_bits(&self) -> &[u8] {
+        &self.bits
+    }
+
+    /// Whether the pixel is set; false outside the image.
+    pub fn get(&self, x: i64, y: i64) -> bool {
+        let [wx, wy, ww, wh] = self.window;
+        let (x, y) = (x - wx as i64, y - wy as i64);
+        x >= 0
+            && y >= 0
+            && (x as usize) < ww
+            && (y as usize) < wh
+            && self.bits[y as usize * ww + x as usize] != 0
+    }
+
+    /// Number of set pixels.
+    pub fn area(&self) -> usize {
+        self.bits.iter().map(|&b| usize::from(b)).sum()
+    }
+
+    /// Mean position `[x, y]` of the set pixels; `None` if nothing is set.
+    pub fn centroid(&self) -> Option<[f64; 2]> {
+        let [wx, wy, ww, _] = self.window;
+        let (mut n, mut sx, mut sy) = (0u64, 0u64, 0u64);
+        for (i, _) in self.bits.iter().enumerate().filter(|(_, b)| **b != 0) {
+            n += 1;
+            sx += (wx + i % ww) as u64;
+            sy += (wy + i / ww) as u64;
+        }
+        (n > 0).then(|| [sx as f64 / n as f64, sy as f64 / n as f64])
+    }
+
+    /// One byte per pixel of the image, 0 or 1.
+    pub fn to_dense(&self) -> Vec<u8> {
+        let mut data = vec![0; self.width * self.height];
+        let [wx, wy, ww, _] = self.window;
+        for (y, row) in self.bits.chunks_exact(ww.max(1)).enumerate() {
+            let start = (wy + y) * self.width + wx;
+            data[start..start + ww].copy_from_slice(row);
+        }
+        data
+    }
+
+    /// A one-channel image of the mask, set pixels having the value `on`.
+    pub fn to_matrix(&self, on: u8) -> Matrix {
+        let data = self.to_dense().into_iter().map(|b| b * on).collect();
+        Matrix {
+            width: self.width,
+            height: self.height,
+            channels: 1,
+            data,
+        }
+    }
+
+    /// The part of the mask inside a rectangle at (`x`, `y`), as a mask of that size.
+    pub fn cut(&self, x: i64, y: i64, width: usize, height: usize) -> Self {
+        self.moved(-x, -y, width, height)
+    }
+
+    /// The mask moved by (`dx`, `dy`) on a canvas of another size; what leaves it is cut off.
+    pub fn moved(&self, dx: i64, dy: i64, width: usize, height: usize) -> Self {
+        let [wx, wy, ww, wh] = self.window;
+        let (left, top) = (wx as i64 + dx, wy as i64 + dy);
+        let (x1, y1) = (left.max(0), top.max(0));
+        let (x2, y2) = (
+            (left + ww as i64).min(width as i64),
+            (top + wh as i64).min(height as i64),
+        );
+        if x1 >= x2 || y1 >= y2 {
+            return Self::empty(width, height);
+        }
+        let (w, h) = ((x2 - x1) as usize, (y2 - y1) as usize);
+        if w == ww && h == wh {
+            let window = [x1 as usize, y1 as usize, w, h];
+            return Self {
+                width,
+                height,
+                window,
+                bits: self.bits.clone(),
+            };
+        }
+        let mut data = Vec::with_capacity(w * h);
+        for y in y1..y2 {
+            let start = (y - top) as usize * ww + (x1 - left) as usize;
+            data.extend_from_slice(&self.bits[start..start + w]);
+        }
+        Self::from_window(width, height, [x1 as usize, y1 as usize, w, h], &data)
+    }
+
+    /// The mask resized by nearest neighbour as OpenCV does it: source pixel = ⌊target · ratio⌋.
+    pub fn resized(&self, width: usize, height: usize) -> Self {
+        if (width, height) == (self.width, self.height) {
+            return self.clone();
+        }
+        let (rx, ry) = (
+            self.width as f64 / width as f64,
+            self.height as f64 / height as f64,
+        );
+        let columns: Vec<i64> = (0..width)
+            .map(|x| ((x as f64 * rx) as i64).min(self.width as i64 - 1))
+            .collect();
+        let mut data = Vec::with_capacity(width * height);
+        for y in 0..height {
+            let sy = ((y as f64 * ry) as i64).min(self.height as i64 - 1);
+            data.extend(columns.iter().map(|&sx| u8::from(self.get(sx, sy))));
+        }
+        Self::from_dense(width, height, &data)
+    }
+
+    /// Number of pixels set in both masks.
+    pub fn intersection(&self, other: &Self) -> usize {
+        let [ax, ay, aw, ah] = self.window;
+        let [bx, by, bw, bh] = other.window;
+        let (x1, y1) = (ax.max(bx), ay.max(by));
+        let (x2, y2) = ((ax + aw).min(bx + bw), (ay + ah).min(by + bh));
+        let mut n = 0;
+        for y in y1..y2.max(y1) {
+            if x1 >= x2 {
+                break;
+            }
+            let a = &self.bits[(y - ay) * aw + x1 - ax..(y - ay) * aw + x2 - ax];
+            let b = &other.bits[(y - by) * bw + x1 - bx..(y - by) * bw + x2 - bx];
+            n += a.iter().zip(b).filter(|(a, b)| **a & **b != 0).count();
+        }
+        n
+    }
+
+    /// Lengths of the runs of clear and set pixels in column-major order, clear first: the
+    /// uncompressed COCO run-length form.
+    pub fn rle_counts(&self) -> Vec<u32> {
+        let mut counts = Vec::new();
+        let (mut run, mut on) = (0u32, false);
+        for x in 0..self.width as i64 {
+            for y in 0..self.height as i64 {
+                if self.get(x, y) != on {
+                    counts.push(run);
+                    run = 0;
+                    on = !on;
+                }
+                run += 1;
+            }
+        }
+        counts.push(run);
+        counts
+    }
+
+    /// A mask from COCO run lengths (column-major, clear first). `None` if their sum is not
+    /// `width * height`.
+    pub fn from_rle_counts(width: usize, height: usize, counts: &[u32]) -> Option<Self> {
+        let total: u64 = counts.iter().map(|&c| u64::from(c)).sum();
+        if total != (width as u64) * (height as u64) {
+            return None;
+        }
+        let mut data = vec![0; width * height];
+        let mut at = 0usize;
+        for (i, &n) in counts.iter().enumerate() {
+            if i % 2 == 1 {
+                for p in at..at + n as usize {
+                    data[(p % height) * width + p / height] = 1;
+                }
+            }
+            at += n as usize;
+        }
+        Some(Self::from_dense(width, height, &data))
+    }
+}
+
+/// The COCO text form of run lengths (`pycocotools`' LEB128-like code, six bits a character).
+pub fn compress_counts(counts: &[u32]) -> String {
+    let mut text = String::new();
+    for (i, &count) in counts.iter().enumerate() {
+        let mut x = i64::from(count) - if i > 2 { i64::from(counts[i - 2]) } else { 0 };
+        loop {
+            let mut c = (x & 0x1f) as u8;
+            x >>= 5;
+            let more = if c & 0x10 != 0 { x != -1 } else { x != 0 };
+            if more {
+                c |= 0x20;
+            }
+            text.push(char::from(c + 48));
+            if !more {
+                break;
+            }
+        }
+    }
+    text
+}
+
+/// Run lengths from their COCO text form; `None` if the text is not one.
+pub fn decompress_counts(text: &str) -> Option<Vec<u32>> {
+    let mut counts: Vec<i64> = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(first) = bytes.next() {
+        let (mut x, mut shift, mut byte) = (0i64, 0u32, first);
+        loop {
+            let c = i64::from(byte.checked_sub(48)?);
+            if c > 63 || shift > 55 {
+                return None;
+            }
+            x |= (c & 0x1f) << shift;
+            shift += 5;
+            if c & 0x20 == 0 {
+                if c & 0x10 != 0 {
+                    x |= -1 << shift;
+                }
+                break;
+            }
+            byte = bytes.next()?;
+        }
+        if counts.len() > 2 {
+            x += counts[counts.len() - 2];
+        }
+        counts.push(x);
+    }
+    counts.into_iter().map(|c| u32::try_from(c).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn l_shape() -> Mask {
+        let mut data = vec![0; 6 * 5];
+        for (x, y) in [(1, 1), (1, 2), (1, 3), (2, 3), (3, 3)] {
+            data[y * 6 + x] = 1;
+        }
+        Mask::from_dense(6, 5, &data)
+    }
+
+    #[test]
+    fn the_window_is_tight_and_dense_form_round_trips() {
+        let m = l_shape();
+        assert_eq!(m.window(), [1, 1, 3, 3]);
+        assert_eq!(m.area(), 5);
+        assert_eq!(Mask::from_dense(6, 5, &m.to_dense()), m);
+        assert_eq!(m.centroid(), Some([8.0 / 5.0, 12.0 / 5.0]));
+    }
+
+    #[test]
+    fn run_lengths_round_trip_through_text() {
+        let m = l_shape();
+        let counts = m.rle_counts();
+        assert_eq!(counts, [6, 3, 4, 1, 4, 1, 11]);
+        assert_eq!(
+            decompress_counts(&compress_counts(&counts)),
+            Some(counts.clone())
+        );
+        assert_eq!(Mask::from_rle_counts(6, 5, &counts), Some(m));
+        assert_eq!(Mask::from_rle_counts(6, 5, &[3]), None);
+        assert_eq!(decompress_counts("~"), None);
+    }
+
+    #[test]
+    fn moving_out_and_back_loses_only_what_left() {
+        let m = l_shape();
+        let cut = m.cut(2, 2, 3, 3);
+        assert_eq!(cut.area(), 2);
+        assert!(cut.get(0, 1) && cut.get(1, 1));
+        assert_eq!(m.intersection(&cut.moved(2, 2, 6, 5)), 2);
+        assert_eq!(m.moved(10, 0, 6, 5).area(), 0);
+    }
+
+    #[test]
+    fn nearest_neighbour_doubles_each_pixel() {
+        let big = l_shape().resized(12, 10);
+        assert_eq!(big.area(), 20);
+        assert!(big.get(2, 2) && big.get(3, 3) && !big.get(1, 2));
+    }
+}
