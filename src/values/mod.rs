@@ -11,6 +11,7 @@ pub mod image;
 pub mod kind;
 pub mod mask;
 pub mod python;
+pub mod python_json;
 pub mod timestamp;
 pub mod video;
 
