@@ -6,6 +6,8 @@
 //! text) live in [`python`], because the reference engine's answers are Python's.
 
 pub mod array;
+pub mod base64_text;
+pub mod codec;
 pub mod detections;
 pub mod image;
 pub mod kind;
