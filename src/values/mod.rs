@@ -12,6 +12,7 @@ pub mod detections;
 pub mod image;
 pub mod kind;
 pub mod mask;
+pub mod polygon;
 pub mod python;
 pub mod timestamp;
 pub mod video;
