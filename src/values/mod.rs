@@ -8,12 +8,15 @@
 pub mod array;
 pub mod base64_text;
 pub mod codec;
+pub mod coordinates;
+pub mod deserialise;
 pub mod detections;
 pub mod image;
 pub mod kind;
 pub mod mask;
 pub mod polygon;
 pub mod python;
+pub mod serialise;
 pub mod timestamp;
 pub mod video;
 
