@@ -11,6 +11,7 @@ pub mod image;
 pub mod kind;
 pub mod mask;
 pub mod python;
+pub mod sequence;
 pub mod timestamp;
 pub mod video;
 
