@@ -16,6 +16,7 @@ pub mod kind;
 pub mod mask;
 pub mod polygon;
 pub mod python;
+pub mod sequence;
 pub mod serialise;
 pub mod timestamp;
 pub mod video;
