@@ -17,6 +17,7 @@ pub mod mask;
 pub mod polygon;
 pub mod python;
 pub mod sequence;
+pub mod python_json;
 pub mod serialise;
 pub mod timestamp;
 pub mod video;
