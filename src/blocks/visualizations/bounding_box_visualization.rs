@@ -125,13 +125,13 @@ mod tests {
 
     #[test]
     fn boxes_are_drawn_as_recorded() {
-        assert_picture(&draw_five(&BLOCK, &[]), "bounding_box.png");
+        assert_picture(&draw_five(&BLOCK, &[]), "visualizations/bounding_box.png");
         assert_picture(
             &draw_five(
                 &BLOCK,
                 &[("roundness", 0.4.into()), ("thickness", 3i64.into())],
             ),
-            "bounding_box_round.png",
+            "visualizations/bounding_box_round.png",
         );
     }
 
@@ -141,7 +141,10 @@ mod tests {
             ("color_palette", "Matplotlib Set1".into()),
             ("color_axis", "INDEX".into()),
         ];
-        assert_picture(&draw_five(&BLOCK, &fields), "bounding_box_by_index.png");
+        assert_picture(
+            &draw_five(&BLOCK, &fields),
+            "visualizations/bounding_box_by_index.png",
+        );
         let own = texts(&[
             "#FF0000",
             "rgb(10, 200, 30)",
@@ -150,7 +153,10 @@ mod tests {
             "#0ff",
         ]);
         let fields = [("color_palette", "CUSTOM".into()), ("custom_colors", own)];
-        assert_picture(&draw_five(&BLOCK, &fields), "bounding_box_own_colours.png");
+        assert_picture(
+            &draw_five(&BLOCK, &fields),
+            "visualizations/bounding_box_own_colours.png",
+        );
     }
 
     #[test]

@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn labels_are_drawn_as_recorded() {
         let fields = [("text_scale", 0.4.into()), ("text_padding", 3i64.into())];
-        assert_picture(&draw_five(&V1, &fields), "label.png");
-        assert_picture(&draw_five(&V2, &fields), "label.png");
+        assert_picture(&draw_five(&V1, &fields), "visualizations/label.png");
+        assert_picture(&draw_five(&V2, &fields), "visualizations/label.png");
         let fields = [("text_scale", 0.5.into()), ("border_radius", 6i64.into())];
-        assert_picture(&draw_five(&V1, &fields), "label_round.png");
+        assert_picture(&draw_five(&V1, &fields), "visualizations/label_round.png");
     }
 
     #[test]

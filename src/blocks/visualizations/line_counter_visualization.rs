@@ -116,7 +116,7 @@ mod tests {
             ("count_out", 3i64.into()),
             ("text_scale", 0.5.into()),
         ];
-        assert_picture(&draw(&counts), "line_counter_counts.png");
+        assert_picture(&draw(&counts), "visualizations/line_counter_counts.png");
         let styled = [
             ("color", "RED".into()),
             ("thickness", 8i64.into()),
@@ -124,7 +124,7 @@ mod tests {
             ("text_thickness", 2i64.into()),
             ("text_scale", 0.6.into()),
         ];
-        assert_picture(&draw(&styled), "line_counter_styled.png");
+        assert_picture(&draw(&styled), "visualizations/line_counter_styled.png");
     }
 
     #[test]

@@ -114,11 +114,14 @@ mod tests {
     #[test]
     fn zones_are_shaded_as_recorded() {
         let zone = json!([[20, 20], [180, 30], [150, 140], [30, 120]]);
-        assert_picture(draw(zone, "#5bb573", 0.3).pixels(), "polygon_zone.png");
+        assert_picture(
+            draw(zone, "#5bb573", 0.3).pixels(),
+            "visualizations/polygon_zone.png",
+        );
         let zone = json!([[20, 20], [180, 30], [150, 140]]);
         assert_picture(
             draw(zone, "#ff8800", 0.9).pixels(),
-            "polygon_zone_strong.png",
+            "visualizations/polygon_zone_strong.png",
         );
     }
 

@@ -9,10 +9,10 @@ use crate::clock::ManualClock;
 use crate::definition::step::{FieldValue, Step};
 use crate::values::{Detections, Image, Matrix, Value};
 
-/// The pixels of a picture under `fixtures/blocks/visualizations`.
+/// The pixels of a picture under `fixtures/blocks`.
 pub fn picture(name: &str) -> Matrix {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures/blocks/visualizations")
+        .join("fixtures/blocks")
         .join(name);
     let rgb = image::open(&path).expect("a fixture").to_rgb8();
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
@@ -22,7 +22,7 @@ pub fn picture(name: &str) -> Matrix {
 
 /// The picture that most recorded cases draw on, 200 × 150.
 pub fn scene() -> Image {
-    Image::new(picture("scene.png"), "image".into())
+    Image::new(picture("visualizations/scene.png"), "image".into())
 }
 
 /// The five detections that most recorded cases draw.
