@@ -349,7 +349,10 @@ mod tests {
     fn a_colour_is_read_only_when_it_shows() {
         let d = boxes(&[([60.0, 50.0, 60.0, 60.0], "l1")]);
         let nonsense = ("background_color", Value::from("red"));
-        assert_eq!(crops(grid(), d.clone(), std::slice::from_ref(&nonsense)).len(), 1);
+        assert_eq!(
+            crops(grid(), d.clone(), std::slice::from_ref(&nonsense)).len(),
+            1
+        );
         assert!(background_color(&nonsense.1).is_err());
         assert_eq!(background_color(&"#f80".into()), Ok(Color::hex(0xff8800)));
         assert!(crops(grid(), Detections::default(), &[]).is_empty());

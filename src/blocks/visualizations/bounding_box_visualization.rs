@@ -15,7 +15,7 @@ use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Outpu
 use crate::imaging::{Canvas, Color, pixels, trunc, trunc_box};
 use crate::values::kind;
 
-use super::common::{self, Palette, fields};
+use super::common::{self, fields};
 
 /// `roboflow_core/bounding_box_visualization@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -47,9 +47,6 @@ struct BoundingBox;
 
 impl Block for BoundingBox {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
-        let image = inputs.image("image")?;
-        let detections = inputs.detections("predictions")?;
-        let palette = Palette::of(inputs)?;
         let thickness = pixels(inputs.int("thickness")?);
         let roundness = inputs.float("roundness")?;
         if !(0.0..=1.0).contains(&roundness) {
@@ -57,19 +54,12 @@ impl Block for BoundingBox {
                 "roundness must be from 0 to 1, got {roundness}"
             )));
         }
-        if detections.is_empty() {
-            return common::unchanged(image);
-        }
-        common::drawn(image, |pixels| {
-            let mut canvas = Canvas::new(pixels)?;
-            for (row, xyxy) in detections.xyxy.iter().enumerate() {
-                let color = palette.color(detections, row)?;
-                let [x1, y1, x2, y2] = trunc_box(xyxy);
-                if roundness == 0.0 {
-                    canvas.rectangle([x1, y1], [x2, y2], color, thickness)?;
-                } else {
-                    round(&mut canvas, [x1, y1, x2, y2], roundness, color, thickness)?;
-                }
+        common::each_row(inputs, |canvas, detections, row, color| {
+            let [x1, y1, x2, y2] = trunc_box(&detections.xyxy[row]);
+            if roundness == 0.0 {
+                canvas.rectangle([x1, y1], [x2, y2], color, thickness)?;
+            } else {
+                round(canvas, [x1, y1, x2, y2], roundness, color, thickness)?;
             }
             Ok(())
         })

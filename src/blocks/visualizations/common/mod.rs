@@ -15,12 +15,12 @@ pub mod testing;
 
 use serde_json::Value as Json;
 
-use crate::blocks::{BlockError, Output, StepProblem};
+use crate::blocks::{BlockError, Inputs, Output, StepProblem};
 use crate::definition::step::Step;
 use crate::imaging::color::ColorError;
-use crate::imaging::{self, Color, Pixel};
+use crate::imaging::{self, Canvas, Color, Pixel};
 use crate::row;
-use crate::values::{Image, Matrix, Value};
+use crate::values::{Detections, Image, Matrix, Value};
 
 pub use palette::Palette;
 pub use position::Position;
@@ -44,6 +44,28 @@ pub fn drawn(
     let mut pixels = imaging::owned(image);
     draw(&mut pixels)?;
     Ok(Output::One(row![image.with_pixels(pixels)]))
+}
+
+/// The output of a block that draws something for each of its `predictions`, in the colour that the
+/// palette fields give the row.
+pub fn each_row(
+    inputs: &Inputs<'_>,
+    mut draw: impl FnMut(&mut Canvas<'_>, &Detections, usize, Color) -> Result<(), BlockError>,
+) -> Result<Output, BlockError> {
+    let image = inputs.image("image")?;
+    let detections = inputs.detections("predictions")?;
+    let palette = Palette::of(inputs)?;
+    if detections.is_empty() {
+        return unchanged(image);
+    }
+    drawn(image, |pixels| {
+        let mut canvas = Canvas::new(pixels)?;
+        for row in 0..detections.len() {
+            let color = palette.color(detections, row)?;
+            draw(&mut canvas, detections, row, color)?;
+        }
+        Ok(())
+    })
 }
 
 /// An image in colour, for blocks that cannot work on gray: gray pixels are repeated in all three

@@ -39,7 +39,8 @@ pub fn five() -> Detections {
             rows.iter()
                 .map(|(b, ..)| {
                     let [x, y, w, h] = *b;
-                    [x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0]
+                    let (left, top) = (x - w / 2.0, y - h / 2.0);
+                    [left, top, left + w, top + h]
                 })
                 .collect(),
         ),
