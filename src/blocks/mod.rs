@@ -299,6 +299,12 @@ impl From<opencv::Error> for BlockError {
     }
 }
 
+impl From<crate::geometry::GeometryError> for BlockError {
+    fn from(error: crate::geometry::GeometryError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 /// Why a block could not be made for a step: `BlockInterfaceError`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
