@@ -5,6 +5,8 @@
 //! definitions moves the instances of kept steps from the old engine to the new one.
 
 pub mod analytics;
+#[cfg(test)]
+pub(crate) mod bench;
 pub mod cache;
 pub mod classical_cv;
 pub mod flow_control;

@@ -29,19 +29,33 @@ impl<S> Default for PerStream<S> {
 impl<S> PerStream<S> {
     /// The state of a stream, made by `new` on its first frame.
     pub fn get(&mut self, stream: &Arc<str>, new: impl FnOnce() -> S) -> &mut S {
+        match self.try_get(stream, || Ok::<S, std::convert::Infallible>(new())) {
+            Ok(state) => state,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The state of a stream, made by `new` on its first frame; nothing is remembered if `new`
+    /// fails.
+    pub fn try_get<E>(
+        &mut self,
+        stream: &Arc<str>,
+        new: impl FnOnce() -> Result<S, E>,
+    ) -> Result<&mut S, E> {
         let last = self.streams.len().wrapping_sub(1);
         match self.streams.get_index_of(stream) {
             Some(i) if i == last => {}
             Some(i) => self.streams.move_index(i, last),
             None => {
+                let state = new()?;
                 if self.streams.len() >= MAX_STREAMS {
                     self.streams.shift_remove_index(0);
                 }
-                self.streams.insert(stream.clone(), new());
+                self.streams.insert(stream.clone(), state);
             }
         }
         let newest = self.streams.len() - 1;
-        &mut self.streams[newest]
+        Ok(&mut self.streams[newest])
     }
 
     /// Forgets a stream that ended.
@@ -81,10 +95,14 @@ struct Namespace {
 impl CacheStore {
     /// The value under a key of a stream; `None` (the value) if there is none.
     pub fn get(&self, stream: &str, key: &str) -> Value {
+        self.find(stream, key).unwrap_or_default()
+    }
+
+    /// The value under a key of a stream, told apart from one that was never put there.
+    pub fn find(&self, stream: &str, key: &str) -> Option<Value> {
         self.streams
             .get(stream)
             .and_then(|n| n.entries.get(key).cloned())
-            .unwrap_or_default()
     }
 
     /// Puts a value aside; past [`MAX_CACHE_ENTRIES`] the key written longest ago goes.
