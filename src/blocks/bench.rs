@@ -13,7 +13,7 @@ pub(crate) struct Bench {
     block: Box<dyn Block>,
     values: Vec<Value>,
     services: Services,
-    pub(crate) clock: Arc<ManualClock>,
+    clock: Arc<ManualClock>,
     stream: Arc<str>,
 }
 
@@ -56,6 +56,17 @@ impl Bench {
             clock,
             stream: "".into(),
         }
+    }
+
+    /// Moves the clock forward.
+    pub(crate) fn wait(&self, seconds: u64) {
+        self.clock.advance(std::time::Duration::from_secs(seconds));
+    }
+
+    /// The same block using the cache of another bench.
+    pub(crate) fn sharing_cache(mut self, other: &Self) -> Self {
+        self.services.cache = other.services.cache.clone();
+        self
     }
 
     /// Runs the block with these fields set; they stay set.

@@ -32,10 +32,9 @@ impl<const N: usize> Kalman<N> {
     pub fn predict(&mut self, noise: &[f64; N]) {
         for i in 0..N - MEASURED {
             self.mean[i] += self.mean[MEASURED + i];
-        }
-        for i in 0..N - MEASURED {
-            for j in 0..N {
-                self.covariance[i][j] += self.covariance[MEASURED + i][j];
+            let velocity = self.covariance[MEASURED + i];
+            for (value, v) in self.covariance[i].iter_mut().zip(velocity) {
+                *value += v;
             }
         }
         for row in &mut self.covariance {
@@ -52,9 +51,9 @@ impl<const N: usize> Kalman<N> {
     pub fn update(&mut self, measurement: &[f64; MEASURED], noise: &[f64; MEASURED]) {
         let gain = self.correct(measurement, noise);
         let cross = self.measured_columns();
-        for i in 0..N {
-            for j in 0..N {
-                self.covariance[i][j] -= dot(&cross[i], &gain[j]);
+        for (row, cross) in self.covariance.iter_mut().zip(&cross) {
+            for (value, gain) in row.iter_mut().zip(&gain) {
+                *value -= dot(cross, gain);
             }
         }
     }
@@ -63,19 +62,18 @@ impl<const N: usize> Kalman<N> {
     /// `(I - K H) P (I - K H)' + K R K'`.
     pub fn update_joseph(&mut self, measurement: &[f64; MEASURED], noise: &[f64; MEASURED]) {
         let gain = self.correct(measurement, noise);
-        // A = (I - K H) P
-        let mut a = self.covariance;
-        for i in 0..N {
-            for j in 0..N {
-                let column = std::array::from_fn(|m| self.covariance[m][j]);
-                a[i][j] -= dot(&gain[i], &column);
+        let measured_rows: [[f64; N]; MEASURED] = std::array::from_fn(|m| self.covariance[m]);
+        for (row, own) in self.covariance.iter_mut().zip(&gain) {
+            // This row of (I - K H) P, then of the whole product.
+            for (value, m) in own.iter().zip(&measured_rows) {
+                for (entry, p) in row.iter_mut().zip(m) {
+                    *entry -= value * p;
+                }
             }
-        }
-        for i in 0..N {
-            let measured: [f64; MEASURED] = std::array::from_fn(|m| a[i][m]);
-            let noisy: [f64; MEASURED] = std::array::from_fn(|m| gain[i][m] * noise[m]);
-            for j in 0..N {
-                self.covariance[i][j] = a[i][j] - dot(&measured, &gain[j]) + dot(&noisy, &gain[j]);
+            let measured: [f64; MEASURED] = std::array::from_fn(|m| row[m]);
+            let noisy: [f64; MEASURED] = std::array::from_fn(|m| own[m] * noise[m]);
+            for (entry, other) in row.iter_mut().zip(&gain) {
+                *entry += dot(&noisy, other) - dot(&measured, other);
             }
         }
     }
