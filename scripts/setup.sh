@@ -62,8 +62,14 @@ as_root() {
     fi
 }
 
+# Shows what apt says only if it fails.
 apt_get() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" \
+        >"$scratch/apt.log" 2>&1 || {
+        tail -n 20 "$scratch/apt.log" >&2
+        return 1
+    }
 }
 
 # Package lists, fetched at most once. Other sources of this machine may be out of reach.
@@ -95,7 +101,8 @@ install_packages() {
     fi
     say "Debian packages: installing ${missing[*]}"
     fetch_lists
-    apt_get install --yes --no-install-recommends "${missing[@]}"
+    apt_get install --yes --no-install-recommends "${missing[@]}" ||
+        fail "apt-get could not install: ${missing[*]}"
 }
 
 has_features2d() {
@@ -114,7 +121,7 @@ unpack_features2d() {
     fetch_lists
     (
         cd "$scratch"
-        apt-get -q -o APT::Sandbox::User=root download "$features2d_package"
+        apt-get -q -o APT::Sandbox::User=root download "$features2d_package" >/dev/null
         as_root dpkg -x "$features2d_package"_*.deb /
     )
     has_features2d || fail "$features2d_package did not bring ${features2d_files[*]}"
@@ -163,7 +170,9 @@ PYTHON
 }
 
 # Minor version of the cargo that this shell finds; nothing if there is none.
-cargo_minor() { cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p'; }
+cargo_minor() {
+    { cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p'
+}
 
 check_rust() {
     PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
