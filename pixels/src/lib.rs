@@ -1,5 +1,8 @@
 //! Pixel loops of millrace, kept in a crate of their own so that they are optimised in every profile.
 
+pub mod antialias;
+pub mod planes;
+
 /// Planes of one 8-bit YUV frame. `chroma_step` is the distance in bytes between neighbouring
 /// chroma samples of a row: 1 for planar layouts, 2 for NV12 (whose `v` starts at `uv[1..]`).
 #[derive(Clone, Copy, Debug)]
