@@ -1,11 +1,14 @@
 //! millrace runs Roboflow Workflows definitions on live cameras and recorded video.
 //!
-//! Layers, each knowing only those above it: [`values`], [`definition`], [`blocks`], `plan`,
-//! `engine`, `definitions`, [`models`], `sources`, `streams`, [`delivery`], `http`, `cli`.
+//! Layers, each knowing only those above it: [`values`], [`definition`], [`blocks`], [`plan`],
+//! [`engine`], `definitions`, [`models`], `sources`, `streams`, [`delivery`], `http`, `cli`.
 
 pub mod blocks;
+pub mod cli;
 pub mod clock;
 pub mod definition;
 pub mod delivery;
+pub mod engine;
 pub mod models;
+pub mod plan;
 pub mod values;

@@ -1,3 +1,10 @@
 //! The `millrace` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use millrace::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

@@ -12,6 +12,7 @@ pub mod formatters;
 pub mod fusion;
 pub mod math;
 pub mod model;
+pub mod query;
 pub mod registry;
 pub mod sampling;
 pub mod secrets;

@@ -175,10 +175,10 @@ impl Bounds {
     pub fn check(&self, x: f64) -> Result<(), String> {
         let fail = |word: &str, limit: f64| Err(format!("must be {word} {limit}"));
         match self {
-            Self { ge: Some(l), .. } if !(x >= *l) => fail("at least", *l),
-            Self { gt: Some(l), .. } if !(x > *l) => fail("greater than", *l),
-            Self { le: Some(l), .. } if !(x <= *l) => fail("at most", *l),
-            Self { lt: Some(l), .. } if !(x < *l) => fail("less than", *l),
+            Self { ge: Some(l), .. } if x.is_nan() || x < *l => fail("at least", *l),
+            Self { gt: Some(l), .. } if x.is_nan() || x <= *l => fail("greater than", *l),
+            Self { le: Some(l), .. } if x.is_nan() || x > *l => fail("at most", *l),
+            Self { lt: Some(l), .. } if x.is_nan() || x >= *l => fail("less than", *l),
             _ => Ok(()),
         }
     }
@@ -277,6 +277,9 @@ pub struct StepProblem {
     pub message: String,
 }
 
+/// Makes the block for one step of one engine.
+pub type Build = fn(&Step, &Services) -> Result<Box<dyn Block>, BuildError>;
+
 /// A block: everything that is known of it without a definition.
 #[derive(Clone, Copy)]
 pub struct BlockSpec {
@@ -315,7 +318,7 @@ pub struct BlockSpec {
     /// Check over several fields.
     pub check: Option<fn(&Step) -> Vec<StepProblem>>,
     /// Makes the block for one step of one engine.
-    pub build: fn(&Step, &Services) -> Result<Box<dyn Block>, BuildError>,
+    pub build: Build,
 }
 
 impl BlockSpec {

@@ -6,11 +6,14 @@
 //! text) live in [`python`], because the reference engine's answers are Python's.
 
 pub mod array;
+pub mod coordinates;
+pub mod deserialise;
 pub mod detections;
 pub mod image;
 pub mod kind;
 pub mod mask;
 pub mod python;
+pub mod serialise;
 pub mod timestamp;
 pub mod video;
 
