@@ -117,6 +117,39 @@ fn shrink_down(source: &[u8], row: usize, rows: usize, height: usize) -> Vec<u8>
 mod tests {
     use super::*;
 
+    fn picture((width, height): (usize, usize)) -> Vec<u8> {
+        let byte = |i: usize| (i * 89 + i / 7 + i * i / 1000) as u8;
+        (0..width * height * 3).map(byte).collect()
+    }
+
+    /// FNV-1a, 64 bits.
+    fn digest(bytes: &[u8]) -> u64 {
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        })
+    }
+
+    #[test]
+    fn a_small_picture_has_pillows_bytes() {
+        let small = resize(&picture((5, 2)), 15, (5, 2), (2, 1));
+        assert_eq!(small, [40, 129, 183, 63, 152, 119]);
+    }
+
+    /// Digests of what Pillow 12.3 gives (13.0 takes the cheaper pass first).
+    #[test]
+    fn shrinking_growing_and_keeping_a_side_give_pillows_bytes() {
+        for (from, to, want) in [
+            ((640, 480), (416, 416), 0xeef4892d8cda7776),
+            ((37, 53), (64, 20), 0x17e6b7bbff99392a),
+            ((20, 20), (20, 7), 0x007feed3bb1399bd),
+            ((100, 3), (11, 3), 0x4a29a35b0beb015f),
+            ((5, 5), (13, 17), 0x0af38b09c170b082),
+        ] {
+            let got = resize(&picture(from), from.0 * 3, from, to);
+            assert_eq!(digest(&got), want, "{from:?} to {to:?}");
+        }
+    }
+
     #[test]
     #[ignore = "prints a timing"]
     fn time() {

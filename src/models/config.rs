@@ -227,7 +227,10 @@ mod tests {
         let config: InferenceConfig = serde_json::from_str(text).unwrap();
         let crop = config.image_pre_processing.unwrap().static_crop.unwrap();
         assert_eq!((crop.x_min, crop.y_max), (10.0, 50.0));
-        assert_eq!(config.network_input.resize_mode, ResizeMode::LetterboxReflectEdges);
+        assert_eq!(
+            config.network_input.resize_mode,
+            ResizeMode::LetterboxReflectEdges
+        );
         assert_eq!(config.forward_pass.unwrap().max_dynamic_batch_size, Some(4));
         assert!(config.post_processing.unwrap().fused);
         let removal = ClassNameOperation::ClassNameRemoval {
@@ -240,7 +243,9 @@ mod tests {
     fn an_unknown_resize_mode_is_an_error() {
         let text = r#"{"network_input": {"training_input_size": {"height": 1, "width": 1},
             "color_mode": "rgb", "resize_mode": "squash"}}"#;
-        let error = serde_json::from_str::<InferenceConfig>(text).unwrap_err().to_string();
+        let error = serde_json::from_str::<InferenceConfig>(text)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("squash"), "{error}");
     }
 }

@@ -174,7 +174,8 @@ mod tests {
                 202, 211, 221, 233, 242, 254, 255
             ]
         );
-        let close = |got: &[u8], want: &[u8]| got.iter().zip(want).all(|(g, w)| g.abs_diff(*w) <= 1);
+        let close =
+            |got: &[u8], want: &[u8]| got.iter().zip(want).all(|(g, w)| g.abs_diff(*w) <= 1);
         let equalized = changed(ContrastMethod::HistogramEqualization);
         let want = [
             21, 21, 21, 21, 31, 31, 37, 42, 47, 51, 56, 63, 69, 74, 78, 85, 90, 95, 98, 106, 110,
@@ -199,7 +200,9 @@ mod tests {
 
     #[test]
     fn adaptive_equalization_spreads_the_brightness() {
-        let data = (0..64 * 64).flat_map(|i| [100 + (i % 64 / 4) as u8; 3]).collect();
+        let data = (0..64 * 64)
+            .flat_map(|i| [100 + (i % 64 / 4) as u8; 3])
+            .collect();
         let mut picture = Matrix::new(64, 64, 3, data).unwrap();
         apply(ContrastMethod::AdaptiveEqualization, &mut picture);
         assert_eq!(picture.data.iter().max(), Some(&255));

@@ -191,12 +191,18 @@ mod tests {
 
     #[test]
     fn a_package_says_what_it_is() {
-        let folder = folder(&[("model_config.json", CONFIG), ("class_names.txt", " a \n\nb\n")]);
+        let folder = folder(&[
+            ("model_config.json", CONFIG),
+            ("class_names.txt", " a \n\nb\n"),
+        ]);
         let package = Package::open(folder.path()).unwrap();
         assert_eq!(&*package.architecture, "yolov8");
         assert_eq!(package.task, Task::ObjectDetection);
         let recommended = package.recommended.as_ref().unwrap();
-        assert_eq!(recommended.per_class_confidence.as_ref().unwrap()["a"], 0.25);
+        assert_eq!(
+            recommended.per_class_confidence.as_ref().unwrap()["a"],
+            0.25
+        );
         let names = package.class_names().unwrap();
         assert_eq!(names.iter().map(|n| &**n).collect::<Vec<_>>(), ["a", "b"]);
     }
@@ -212,7 +218,10 @@ mod tests {
         let no_names = folder(&[("model_config.json", CONFIG), ("class_names.txt", "\n \n")]);
         let text = |result: Result<(), ModelError>| result.unwrap_err().to_string();
         let missing = text(Package::open(no_config.path()).map(drop));
-        assert!(missing.contains("model_config.json cannot be used: No such file"), "{missing}");
+        assert!(
+            missing.contains("model_config.json cannot be used: No such file"),
+            "{missing}"
+        );
         let wrong_type = text(Package::open(broken.path()).map(drop));
         assert!(wrong_type.contains("invalid type"), "{wrong_type}");
         assert!(text(Package::open(other.path()).map(drop)).contains("`trt`"));

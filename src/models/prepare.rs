@@ -159,11 +159,8 @@ impl<'a> Region<'a> {
                 self.height as i32,
             ),
         )?;
-        let mut target = Mat::new_rows_cols_with_bytes_mut::<Vec3b>(
-            height as i32,
-            width as i32,
-            &mut out.data,
-        )?;
+        let mut target =
+            Mat::new_rows_cols_with_bytes_mut::<Vec3b>(height as i32, width as i32, &mut out.data)?;
         let size = CvSize::new(width as i32, height as i32);
         imgproc::resize(&source, &mut target, size, 0.0, 0.0, imgproc::INTER_LINEAR)?;
         Ok(out)
@@ -425,7 +422,8 @@ fn stretch_scale(region: &Region<'_>, size: Size, placement: &mut Placement) {
 
 /// The part of a picture that a static crop leaves.
 fn cut<'a>(region: Region<'a>, crop: &StaticCrop) -> Result<Region<'a>, String> {
-    let at = |percent: f64, side: usize| ((percent / 100.0 * side as f64).max(0.0) as usize).min(side);
+    let at =
+        |percent: f64, side: usize| ((percent / 100.0 * side as f64).max(0.0) as usize).min(side);
     let (x1, x2) = (at(crop.x_min, region.width), at(crop.x_max, region.width));
     let (y1, y2) = (at(crop.y_min, region.height), at(crop.y_max, region.height));
     if x1 >= x2 || y1 >= y2 {

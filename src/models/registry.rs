@@ -134,7 +134,10 @@ mod tests {
         let models = folder.path().join("models");
         let registry = Registry::read(&models).unwrap();
         assert_eq!(registry.ids(), ["a", "project/3"]);
-        assert_eq!(registry.find("project/3"), Some((models.join("project/3"), None)));
+        assert_eq!(
+            registry.find("project/3"),
+            Some((models.join("project/3"), None))
+        );
         assert_eq!(registry.find("project"), None);
     }
 
@@ -161,7 +164,15 @@ mod tests {
         std::fs::write(models.join(FILE), text).unwrap();
         let registry = Registry::read(&models).unwrap();
         let absolute = outside.to_str().unwrap();
-        for id in ["../outside", "a/../../outside", absolute, "./a/../../outside", "", "bad", "a\0"] {
+        for id in [
+            "../outside",
+            "a/../../outside",
+            absolute,
+            "./a/../../outside",
+            "",
+            "bad",
+            "a\0",
+        ] {
             assert_eq!(registry.find(id), None, "{id}");
         }
         assert!(registry.find("a").is_some());
@@ -173,7 +184,10 @@ mod tests {
         let models = folder.path().join("models");
         std::fs::write(models.join(FILE), r#"{"x": {"packages": "a"}}"#).unwrap();
         let error = Registry::read(&models).unwrap_err().to_string();
-        assert!(error.contains("registry.json") && error.contains("package"), "{error}");
+        assert!(
+            error.contains("registry.json") && error.contains("package"),
+            "{error}"
+        );
         assert!(Registry::read(&models.join("none")).is_err());
     }
 }

@@ -181,8 +181,12 @@ impl ModelStore {
         let current = on_disk.as_ref().map(|file| &file.sha256);
         Ok(ModelInfo {
             id: id.to_owned(),
-            task: package.as_ref().map_or(String::new(), |p| p.task.to_string()),
-            architecture: package.as_ref().map_or(String::new(), |p| p.architecture.to_string()),
+            task: package
+                .as_ref()
+                .map_or(String::new(), |p| p.task.to_string()),
+            architecture: package
+                .as_ref()
+                .map_or(String::new(), |p| p.architecture.to_string()),
             sha256: match &loaded {
                 Some(weights) => Some(weights.sha256.clone()),
                 None => current.cloned(),

@@ -139,7 +139,11 @@ impl Weights {
             provider,
             fallbacks,
             input_shape,
-            outputs: session.outputs().iter().map(|o| o.name().to_owned()).collect(),
+            outputs: session
+                .outputs()
+                .iter()
+                .map(|o| o.name().to_owned())
+                .collect(),
             session: Mutex::new(session),
         })
     }
@@ -172,9 +176,16 @@ fn choose(wanted: &[Provider]) -> (Provider, Vec<String>) {
 /// Shape of the first input, which must be a batch of images in 32-bit floats.
 fn input_shape(session: &Session) -> Result<Vec<Option<usize>>, String> {
     let input = session.inputs().first().ok_or("the graph has no input")?;
-    let shape = input.dtype().tensor_shape().filter(|shape| shape.len() == 4);
+    let shape = input
+        .dtype()
+        .tensor_shape()
+        .filter(|shape| shape.len() == 4);
     let shape = shape.ok_or_else(|| {
-        format!("input `{}` is not a batch of images: {}", input.name(), input.dtype())
+        format!(
+            "input `{}` is not a batch of images: {}",
+            input.name(),
+            input.dtype()
+        )
     })?;
     match input.dtype().tensor_type() {
         Some(TensorElementType::Float32) => {}
@@ -196,7 +207,11 @@ pub(super) fn hash(bytes: &[u8]) -> String {
 
 /// The library's message without line breaks.
 fn one_line(error: &ort::Error) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    error
+        .to_string()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]

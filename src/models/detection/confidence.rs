@@ -87,7 +87,10 @@ mod tests {
     fn best_takes_the_class_then_the_model_then_the_default() {
         let per_class = r#"{"confidence": 0.5, "per_class_confidence": {"a": 0.1}}"#;
         assert_eq!(of(Confidence::Best, per_class), [0.1, 0.5]);
-        assert_eq!(of(Confidence::Best, r#"{"confidence": 0.55}"#), [0.55, 0.55]);
+        assert_eq!(
+            of(Confidence::Best, r#"{"confidence": 0.55}"#),
+            [0.55, 0.55]
+        );
         let without_all = r#"{"per_class_confidence": {"a": 0.1}}"#;
         assert_eq!(of(Confidence::Best, without_all), [0.4, 0.4]);
         assert_eq!(Thresholds::new(Confidence::Best, 0.4, None, &[]).of(7), 0.4);

@@ -90,7 +90,12 @@ pub fn read(
 ) -> Result<Vec<Candidate>, String> {
     let nms = |candidates| {
         let agnostic = params.class_agnostic_nms;
-        suppress(candidates, params.iou_threshold, agnostic, params.max_detections)
+        suppress(
+            candidates,
+            params.iou_threshold,
+            agnostic,
+            params.max_detections,
+        )
     };
     match layout {
         Layout::AnchorColumns => Ok(nms(anchor_columns(output(outputs, 0)?, thresholds)?)),
@@ -105,7 +110,9 @@ pub fn read(
         Layout::BoxesAndScores => {
             let scores = matrix(output(outputs, 1)?)?;
             let boxes = output(outputs, 0)?;
-            Ok(nms(boxes_and_scores(boxes, scores.0, scores.1, thresholds)?))
+            Ok(nms(boxes_and_scores(
+                boxes, scores.0, scores.1, thresholds,
+            )?))
         }
         Layout::BoxesAndLogits => Ok(nms(boxes_and_logits(outputs, thresholds)?)),
         Layout::Queries => queries(outputs, thresholds, classes, placement),
@@ -225,7 +232,9 @@ fn boxes_and_scores(
 ) -> Result<Vec<Candidate>, String> {
     let (boxes, columns) = matrix(boxes)?;
     at_least(columns, 4)?;
-    let rows = boxes.chunks_exact(columns).zip(scores.chunks_exact(classes));
+    let rows = boxes
+        .chunks_exact(columns)
+        .zip(scores.chunks_exact(classes));
     let candidates = rows.map(|(row, scores)| {
         let (class, score) = best(scores);
         Candidate {
@@ -247,7 +256,10 @@ fn boxes_and_logits(
     let (logits, classes) = matrix(output(outputs, 2)?)?;
     let rows = logits.chunks_exact(classes).zip(objects);
     let scores: Vec<f32> = rows
-        .flat_map(|(row, &object)| row.iter().map(move |&logit| sigmoid(object) * sigmoid(logit)))
+        .flat_map(|(row, &object)| {
+            row.iter()
+                .map(move |&logit| sigmoid(object) * sigmoid(logit))
+        })
         .collect();
     boxes_and_scores(output(outputs, 0)?, &scores, classes, thresholds)
 }

@@ -95,8 +95,8 @@ impl Detector {
             Layout::Queries => Resizer::Pillow,
             _ => Resizer::OpenCv,
         };
-        let size = input_size(&config, &weights, layout)
-            .map_err(|reason| package.config_error(reason))?;
+        let size =
+            input_size(&config, &weights, layout).map_err(|reason| package.config_error(reason))?;
         let changes = config.image_pre_processing.clone().unwrap_or_default();
         let preparation = Preparation::new(&config.network_input, &changes, size, resizer)
             .map_err(|reason| package.config_error(reason))?;
@@ -216,9 +216,15 @@ impl Detector {
         let mut found = Vec::with_capacity(prepared.placements.len());
         for (i, placement) in prepared.placements.iter().enumerate() {
             let own: Vec<Tensor<'_>> = tensors.iter().map(|t| t.element(i)).collect();
-            let candidates =
-                layout::read(self.layout, &own, &thresholds, params, &self.channels, placement)
-                    .map_err(|reason| self.failed(reason))?;
+            let candidates = layout::read(
+                self.layout,
+                &own,
+                &thresholds,
+                params,
+                &self.channels,
+                placement,
+            )
+            .map_err(|reason| self.failed(reason))?;
             found.push(self.rows(candidates, placement, params.class_filter.as_deref()));
         }
         Ok(found)
@@ -237,7 +243,11 @@ impl Detector {
             .collect();
         let numbers = |get: fn(&Candidate) -> f64| kept.iter().map(|(c, _)| get(c)).collect();
         let mut rows = Detections {
-            xyxy: Arc::new(kept.iter().map(|(c, _)| placement.to_image(c.corners)).collect()),
+            xyxy: Arc::new(
+                kept.iter()
+                    .map(|(c, _)| placement.to_image(c.corners))
+                    .collect(),
+            ),
             confidence: Some(Arc::new(numbers(|c| f64::from(c.score)))),
             class_id: Some(Arc::new(kept.iter().map(|(c, _)| c.class as i64).collect())),
             ..Detections::default()
