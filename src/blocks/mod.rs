@@ -5,6 +5,8 @@
 //! definitions moves the instances of kept steps from the old engine to the new one.
 
 pub mod analytics;
+#[cfg(test)]
+pub(crate) mod bench;
 pub mod cache;
 pub mod classical_cv;
 pub mod flow_control;
@@ -297,6 +299,12 @@ impl BlockError {
 impl From<opencv::Error> for BlockError {
     fn from(error: opencv::Error) -> Self {
         Self::Failed(format!("image processing failed: {}", error.message))
+    }
+}
+
+impl From<crate::geometry::GeometryError> for BlockError {
+    fn from(error: crate::geometry::GeometryError) -> Self {
+        Self::Failed(error.to_string())
     }
 }
 
