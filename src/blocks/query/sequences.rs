@@ -232,15 +232,10 @@ fn aggregate(
 }
 
 fn add(a: &Value, b: &Value) -> Option<Value> {
-    match (a, b) {
-        (Value::Float(_), _) | (_, Value::Float(_)) => {}
-        _ => {
-            if let (Some(a), Some(b)) = (a.as_i64(), b.as_i64())
-                && let Some(sum) = a.checked_add(b)
-            {
-                return Some(Value::Int(sum));
-            }
-        }
+    if let (Some(a), Some(b)) = (a.as_whole(), b.as_whole())
+        && let Some(sum) = a.checked_add(b)
+    {
+        return Some(Value::whole(sum));
     }
     Some(Value::Float(a.as_f64()? + b.as_f64()?))
 }
