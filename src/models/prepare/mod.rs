@@ -429,3 +429,6 @@ fn levels(input: &NetworkInput, resizer: Resizer) -> Levels {
         reversed: input.color_mode == ColorMode::Rgb,
     }
 }
+
+#[cfg(test)]
+mod tests;
