@@ -90,6 +90,16 @@ pub struct Detection {
 }
 
 impl Detections {
+    /// No boxes, and nothing known of the image: what the merge of nothing gives.
+    pub fn empty() -> Self {
+        Self {
+            confidence: Some(Arc::default()),
+            class_id: Some(Arc::default()),
+            tracker_id: Some(Arc::default()),
+            ..Self::default()
+        }
+    }
+
     /// Number of boxes.
     pub fn len(&self) -> usize {
         self.xyxy.len()
