@@ -3,7 +3,9 @@
 #[cfg(test)]
 mod golden;
 pub mod line_counter;
+pub mod path_deviation;
 pub mod time_in_zone;
+pub mod velocity;
 
 use super::{BlockError, BlockSpec, Inputs, StepProblem};
 use crate::definition::step::{FieldValue, Step};
@@ -14,9 +16,12 @@ use crate::values::{Detections, Value};
 pub static BLOCKS: &[&BlockSpec] = &[
     &line_counter::V1,
     &line_counter::V2,
+    &path_deviation::V1,
+    &path_deviation::V2,
     &time_in_zone::V1,
     &time_in_zone::V2,
     &time_in_zone::V3,
+    &velocity::BLOCK,
 ];
 
 /// The track ids of boxes. Boxes without ids fail, no boxes do not.
