@@ -6,13 +6,18 @@
 //! text) live in [`python`], because the reference engine's answers are Python's.
 
 pub mod array;
+pub mod base64_text;
+pub mod codec;
 pub mod coordinates;
 pub mod deserialise;
 pub mod detections;
 pub mod image;
 pub mod kind;
 pub mod mask;
+pub mod polygon;
 pub mod python;
+pub mod sequence;
+pub mod python_json;
 pub mod serialise;
 pub mod timestamp;
 pub mod video;

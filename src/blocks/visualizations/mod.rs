@@ -1,6 +1,30 @@
 //! Drawing.
 
+pub mod bounding_box_visualization;
+pub mod circle_visualization;
+pub mod color_visualization;
+pub mod common;
+pub mod corner_visualization;
+pub mod dot_visualization;
+pub mod ellipse_visualization;
+pub mod label_visualization;
+pub mod line_counter_visualization;
+pub mod polygon_zone_visualization;
+pub mod triangle_visualization;
+
 use super::BlockSpec;
 
 /// The blocks of the family, sorted by type identifier.
-pub static BLOCKS: &[&BlockSpec] = &[];
+pub static BLOCKS: &[&BlockSpec] = &[
+    &bounding_box_visualization::BLOCK,
+    &circle_visualization::BLOCK,
+    &color_visualization::BLOCK,
+    &corner_visualization::BLOCK,
+    &dot_visualization::BLOCK,
+    &ellipse_visualization::BLOCK,
+    &label_visualization::V1,
+    &label_visualization::V2,
+    &line_counter_visualization::BLOCK,
+    &polygon_zone_visualization::BLOCK,
+    &triangle_visualization::BLOCK,
+];
