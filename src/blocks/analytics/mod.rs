@@ -1,8 +1,12 @@
 //! Counting, timing, measuring.
 
+pub mod aggregate;
+pub mod data_aggregator;
+pub mod detection_event_log;
 #[cfg(test)]
 mod golden;
 pub mod line_counter;
+pub mod overlap;
 pub mod path_deviation;
 pub mod time_in_zone;
 pub mod velocity;
@@ -14,8 +18,11 @@ use crate::values::{Detections, Value};
 
 /// The blocks of the family, sorted by type identifier.
 pub static BLOCKS: &[&BlockSpec] = &[
+    &data_aggregator::BLOCK,
+    &detection_event_log::BLOCK,
     &line_counter::V1,
     &line_counter::V2,
+    &overlap::BLOCK,
     &path_deviation::V1,
     &path_deviation::V2,
     &time_in_zone::V1,
