@@ -7,8 +7,11 @@ pub mod common;
 pub mod corner_visualization;
 pub mod dot_visualization;
 pub mod ellipse_visualization;
+pub mod halo_visualization;
 pub mod label_visualization;
 pub mod line_counter_visualization;
+pub mod mask_visualization;
+pub mod polygon_visualization;
 pub mod polygon_zone_visualization;
 pub mod triangle_visualization;
 
@@ -22,9 +25,14 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &corner_visualization::BLOCK,
     &dot_visualization::BLOCK,
     &ellipse_visualization::BLOCK,
+    &halo_visualization::V1,
+    &halo_visualization::V2,
     &label_visualization::V1,
     &label_visualization::V2,
     &line_counter_visualization::BLOCK,
+    &mask_visualization::BLOCK,
+    &polygon_visualization::V1,
+    &polygon_visualization::V2,
     &polygon_zone_visualization::BLOCK,
     &triangle_visualization::BLOCK,
 ];
