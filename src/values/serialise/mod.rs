@@ -7,7 +7,7 @@
 
 mod detections;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Number, Value as Json, json};
 
 use super::base64_text::encode_base64;
 use super::codec::{CodecError, encode_jpeg, encode_png};
@@ -191,9 +191,9 @@ fn walk(value: &Value, options: &OutputOptions) -> Result<Json, Unfit> {
         Value::None => Json::Null,
         Value::Bool(b) => Json::Bool(*b),
         Value::Int(i) => Json::from(*i),
-        Value::BigInt(i) => match u64::try_from(**i) {
-            Ok(i) => Json::from(i),
-            Err(_) => return Err(Unfit::NoForm("whole number beyond 64 bits")),
+        Value::BigInt(i) => match Number::from_i128(**i) {
+            Some(number) => Json::Number(number),
+            None => Json::from(**i as f64),
         },
         Value::Float(x) => Json::from(*x),
         Value::Str(text) => Json::from(&**text),
