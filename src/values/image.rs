@@ -384,6 +384,17 @@ impl Image {
         }))
     }
 
+    /// The same pixels as the result of a step: the text by which the image came in is forgotten.
+    pub fn as_result(&self) -> Self {
+        if self.0.entered_as.is_none() {
+            return self.clone();
+        }
+        Self(Arc::new(Inner {
+            entered_as: None,
+            ..(*self.0).clone()
+        }))
+    }
+
     /// A cut-out named `id` whose top left corner lies at (`x`, `y`) of this image; `pixels` are
     /// the cut-out's own (see [`Matrix::cut`]). Video metadata are kept under the identifier
     /// `"<old> | crop: <id>"` if `keep_video`, else dropped.
