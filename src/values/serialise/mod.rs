@@ -192,6 +192,10 @@ fn walk(value: &Value, options: &OutputOptions) -> Result<Json, Unfit> {
         Value::None => Json::Null,
         Value::Bool(b) => Json::Bool(*b),
         Value::Int(i) => Json::from(*i),
+        Value::BigInt(i) => match u64::try_from(**i) {
+            Ok(i) => Json::from(i),
+            Err(_) => return Err(Unfit::NoForm("whole number beyond 64 bits")),
+        },
         Value::Float(x) => Json::from(*x),
         Value::Str(text) => Json::from(&**text),
         Value::Bytes(bytes) => Json::String(encode_base64(bytes)),
