@@ -26,7 +26,7 @@ pub enum ModelError {
         wanted: Task,
     },
     /// A file of the package is missing or does not hold what it must.
-    #[error("model package file {} cannot be used: {reason}", path.display())]
+    #[error("model package: {} cannot be used: {reason}", path.display())]
     Package {
         /// The file.
         path: PathBuf,
