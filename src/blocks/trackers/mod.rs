@@ -3,9 +3,19 @@
 pub mod association;
 pub mod byte_track;
 pub mod byte_tracker;
+mod corner_track;
 pub mod instances;
+pub mod trackers_bytetrack;
+pub mod trackers_sort;
+mod tracking;
 
 use super::BlockSpec;
 
 /// The blocks of the family, sorted by type identifier.
-pub static BLOCKS: &[&BlockSpec] = &[&byte_tracker::V1, &byte_tracker::V2, &byte_tracker::V3];
+pub static BLOCKS: &[&BlockSpec] = &[
+    &byte_tracker::V1,
+    &byte_tracker::V2,
+    &byte_tracker::V3,
+    &trackers_bytetrack::BLOCK,
+    &trackers_sort::BLOCK,
+];
