@@ -5,7 +5,9 @@ pub mod byte_track;
 pub mod byte_tracker;
 mod corner_track;
 pub mod instances;
+mod observed_track;
 pub mod trackers_bytetrack;
+pub mod trackers_ocsort;
 pub mod trackers_sort;
 mod tracking;
 
@@ -17,5 +19,6 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &byte_tracker::V2,
     &byte_tracker::V3,
     &trackers_bytetrack::BLOCK,
+    &trackers_ocsort::BLOCK,
     &trackers_sort::BLOCK,
 ];
