@@ -7,6 +7,7 @@ mod camera_motion;
 mod corner_track;
 pub mod instances;
 mod observed_track;
+pub mod stabilize_detections;
 pub mod trackers_botsort;
 pub mod trackers_bytetrack;
 pub mod trackers_ocsort;
@@ -20,6 +21,7 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &byte_tracker::V1,
     &byte_tracker::V2,
     &byte_tracker::V3,
+    &stabilize_detections::BLOCK,
     &trackers_botsort::BLOCK,
     &trackers_bytetrack::BLOCK,
     &trackers_ocsort::BLOCK,
