@@ -61,7 +61,7 @@ impl Block for LineCounter {
         let text_thickness = pixels(inputs.int("text_thickness")?);
         common::drawn(image, |pixels| {
             let margin = thickness.saturating_add(2);
-            if let Some(region) = common::region_around(&[from, to], margin, pixels) {
+            if let Some(region) = common::region_around(&[from, to], margin, pixels.size()) {
                 overlay(pixels, region, Ground::Black, opacity, |canvas| {
                     canvas.line(from, to, color, thickness)
                 })?;

@@ -49,7 +49,7 @@ impl Block for PolygonZone {
         }
         common::drawn(image, |pixels| {
             let all = polygons.concat();
-            if let Some(region) = common::region_around(&all, 1, pixels) {
+            if let Some(region) = common::region_around(&all, 1, pixels.size()) {
                 overlay(pixels, region, Ground::Black, opacity, |canvas| {
                     canvas.fill_polygons(&polygons, color)
                 })?;

@@ -136,7 +136,11 @@ pub fn pixels_of(points: &[[f64; 2]]) -> Vec<Pixel> {
 
 /// The smallest region of an image that holds all points and `margin` pixels around them; `None`
 /// if it lies outside.
-pub fn region_around(points: &[Pixel], margin: i32, image: &Matrix) -> Option<imaging::Region> {
+pub fn region_around(
+    points: &[Pixel],
+    margin: i32,
+    [width, height]: [usize; 2],
+) -> Option<imaging::Region> {
     let span = |axis: usize| {
         let values = points.iter().map(|p| p[axis]);
         Some((values.clone().min()?, values.max()?))
@@ -148,5 +152,5 @@ pub fn region_around(points: &[Pixel], margin: i32, image: &Matrix) -> Option<im
         x2.saturating_add(margin).saturating_add(1),
         y2.saturating_add(margin).saturating_add(1),
     ];
-    imaging::clipped(corners, image.width, image.height)
+    imaging::clipped(corners, width, height)
 }

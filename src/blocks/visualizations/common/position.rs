@@ -23,6 +23,11 @@ pub enum Position {
     CenterOfMass,
 }
 
+impl Position {
+    /// Centre of the box.
+    pub const CENTER: Self = Self::Anchor { x: 0, y: 0 };
+}
+
 impl FromStr for Position {
     type Err = BlockError;
 
@@ -80,16 +85,24 @@ impl Position {
                 return Ok(center.unwrap_or([0.0, 0.0]));
             }
         };
-        if let Some(corners) = corners(detections, row) {
-            return Ok(on_oriented(&corners, sx, sy));
-        }
-        let [x1, y1, x2, y2] = detections.xyxy[row];
-        let pick = |low: f64, high: f64, side: f64| match side {
-            s if s < 0.0 => low,
-            s if s > 0.0 => high,
-            _ => (low + high) / 2.0,
+        Ok(match corners(detections, row) {
+            Some(corners) => on_oriented(&corners, sx, sy),
+            None => self.on_box(&detections.xyxy[row]),
+        })
+    }
+
+    /// The place on an upright box; the centre for the centre of mass.
+    pub fn on_box(self, [x1, y1, x2, y2]: &[f64; 4]) -> [f64; 2] {
+        let (x, y) = match self {
+            Self::Anchor { x, y } => (x, y),
+            Self::CenterOfMass => (0, 0),
         };
-        Ok([pick(x1, x2, sx), pick(y1, y2, sy)])
+        let pick = |low: f64, high: f64, side: i8| match side {
+            -1 => low,
+            0 => (low + high) / 2.0,
+            _ => high,
+        };
+        [pick(*x1, *x2, x), pick(*y1, *y2, y)]
     }
 }
 
