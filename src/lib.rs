@@ -1,8 +1,8 @@
 //! millrace runs Roboflow Workflows definitions on live cameras and recorded video.
 //!
-//! Layers, each knowing only those above it: [`values`], [`imaging`], [`definition`], [`blocks`],
-//! [`plan`], [`engine`], `definitions`, [`models`], `sources`, `streams`, [`delivery`], `http`,
-//! `cli`.
+//! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
+//! [`definition`], [`blocks`], [`plan`], [`engine`], `definitions`, [`models`], `sources`,
+//! `streams`, [`delivery`], `http`, [`cli`].
 
 pub mod blocks;
 pub mod cli;
@@ -10,6 +10,7 @@ pub mod clock;
 pub mod definition;
 pub mod delivery;
 pub mod engine;
+pub mod geometry;
 pub mod imaging;
 pub mod models;
 pub mod plan;

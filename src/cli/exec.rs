@@ -90,7 +90,7 @@ fn prepare(args: &ExecArgs) -> Result<Engine, LoadError> {
     let definition = load_definition(&args.definition)?;
     let plan = Arc::new(Plan::compile(&definition)?);
     let options = input_options(args);
-    Ok(Engine::new(plan, host::services(&args.host), options)?)
+    Ok(Engine::new(plan, host::services(&args.host)?, options)?)
 }
 
 fn input_options(_args: &ExecArgs) -> InputOptions {

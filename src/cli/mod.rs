@@ -103,6 +103,8 @@ enum LoadError {
     },
     #[error(transparent)]
     Workflow(#[from] WorkflowError),
+    #[error(transparent)]
+    Models(#[from] crate::models::ModelError),
 }
 
 impl LoadError {

@@ -301,7 +301,7 @@ impl Image {
         if pixels.channels == 3 {
             return pixels.clone();
         }
-        let data = pixels.data.iter().flat_map(|&g| [g, g, g]).collect();
+        let data = millrace_pixels::repeat_gray(&pixels.data);
         Arc::new(Matrix {
             width: pixels.width,
             height: pixels.height,
