@@ -11,15 +11,18 @@
 //! Of a single label result the most confident class is written; of a multi-label result the
 //! predicted classes, the most confident on top. Nothing found leaves the image as it is.
 
+use std::sync::Arc;
+
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, StepProblem, Ty, output,
 };
 use crate::definition::step::Step;
-use crate::imaging::{Canvas, trunc};
-use crate::values::{Dict, Value, kind};
+use crate::geometry::Anchor;
+use crate::imaging::Canvas;
+use crate::values::{Detections, Dict, kind};
 
 use super::common::labels::{self, Style};
-use super::common::{self, Palette, Position, fields};
+use super::common::{self, Palette, fields};
 
 const TEXT: &[Ty] = &[
     Ty::OneOf(&["Class", "Confidence", "Class and Confidence"]),
@@ -111,7 +114,7 @@ impl Block for ClassificationLabel {
         let style = Style::of(inputs)?;
         let palette = Palette::of(inputs)?;
         let name = inputs.text("text_position")?;
-        let position: Position = name.parse()?;
+        let position = Anchor::parse(name)?;
         let size = size_of(result).ok_or_else(|| wrong("the size of the image is missing"))?;
         let mut written = Vec::with_capacity(classes.len());
         for class in &classes {
@@ -120,17 +123,20 @@ impl Block for ClassificationLabel {
         if name.starts_with("BOTTOM") {
             written.reverse();
         }
-        let boxes = boxes(position, size, &written, &style);
+        let boxes = Detections {
+            xyxy: Arc::new(boxes(position, size, &written, &style)),
+            ..Detections::default()
+        };
         common::drawn(image, |pixels| {
             let mut canvas = Canvas::new(pixels)?;
-            for (row, ((text, id), xyxy)) in written.iter().zip(boxes).enumerate() {
+            for (row, (text, id)) in written.iter().enumerate() {
                 let id = match (palette.by_row(), palette.by_class()) {
                     (true, _) => row as i64,
                     (_, true) => *id,
                     // All labels belong to one track.
                     _ => 0,
                 };
-                let anchor = position.on_box(&xyxy).map(trunc);
+                let anchor = common::pixel_at(position, &boxes, row)?;
                 let color = palette.by_id(id)?;
                 labels::draw(&mut canvas, text, anchor, position, color, &style)?;
             }
@@ -203,7 +209,7 @@ fn text(kind: &str, class: &Class) -> Result<String, BlockError> {
 
 /// Boxes whose anchors are the places of the labels.
 fn boxes(
-    position: Position,
+    position: Anchor,
     [w, h]: [f64; 2],
     labels: &[(String, i64)],
     style: &Style,
@@ -215,8 +221,8 @@ fn boxes(
     let length = longest.unwrap_or(0) as f64 * 15.0 * style.scale + 2.0 * padding;
     let edge = length + 20.0 + 3.0 * (10.0 - padding).max(0.0);
     let (side, level) = match position {
-        Position::Anchor { x, y } => (x, y),
-        Position::CenterOfMass => (0, 0),
+        Anchor::Box(x, y) => (x, y),
+        Anchor::CenterOfMass => (0, 0),
     };
     let row = |i: usize| {
         let i = i as f64;
@@ -244,6 +250,7 @@ mod tests {
 
     use super::super::common::testing::{assert_picture, image_of, run, scene};
     use super::*;
+    use crate::values::Value;
 
     fn write(result: serde_json::Value, more: &[(&'static str, Value)]) -> crate::values::Matrix {
         let mut fields = vec![

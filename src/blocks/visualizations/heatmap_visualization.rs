@@ -24,12 +24,13 @@ use crate::blocks::state::PerStream;
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
 };
+use crate::geometry::Anchor;
 use crate::imaging::blend::mix;
 use crate::imaging::canvas::FILLED;
 use crate::imaging::{self, Canvas, Color, Pixel, Region, pixels};
 use crate::values::{Detections, Mask, Matrix, kind};
 
-use super::common::{self, Position, fields};
+use super::common::{self, fields};
 
 /// How often tracks that stopped moving are looked for, and after which time they are forgotten.
 const CLEAN_EVERY: Duration = Duration::from_secs(10);
@@ -212,7 +213,7 @@ impl Block for Heatmap {
     fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
         let image = inputs.image("image")?;
         let detections = inputs.detections("predictions")?;
-        let position: Position = inputs.text("position")?.parse()?;
+        let position = Anchor::parse(inputs.text("position")?)?;
         let metadata = inputs.optional("metadata", |i, f| i.video(f, cx))?;
         let stream = match &metadata {
             Some(video) => &video.video_identifier,
@@ -228,7 +229,7 @@ impl Block for Heatmap {
         };
         let mut centers = Vec::with_capacity(counted.len());
         for row in counted {
-            centers.push(position.pixel_on(detections, row)?);
+            centers.push(common::pixel_at(position, detections, row)?);
         }
         let radius = pixels(inputs.int("radius")?);
         let size = [image.width(), image.height()];
@@ -257,7 +258,7 @@ impl Block for Heatmap {
 fn counted(
     moving: &mut Moving,
     detections: &Detections,
-    position: Position,
+    position: Anchor,
     threshold: f64,
     now: Duration,
 ) -> Result<Vec<usize>, BlockError> {
@@ -266,7 +267,7 @@ fn counted(
     };
     let mut rows = Vec::new();
     for (row, &track) in tracks.iter().enumerate() {
-        let at = position.on(detections, row)?;
+        let at = position.of(detections, row)?;
         if moving.counts(track, at, threshold, now) {
             rows.push(row);
         }

@@ -21,10 +21,11 @@ use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Inputs, Output, StepProblem, output,
 };
 use crate::definition::step::Step;
+use crate::geometry::Anchor;
 use crate::imaging::{Pixel, pixels, trunc};
 use crate::values::{Detections, kind};
 
-use super::common::{self, Position, fields};
+use super::common::{self, fields};
 
 /// `roboflow_core/trace_visualization@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -72,7 +73,7 @@ struct Trace {
 /// Points of one stream, oldest first.
 #[derive(Debug, Default)]
 struct History {
-    position: Option<Position>,
+    position: Option<Anchor>,
     length: i64,
     frame: i64,
     points: VecDeque<Point>,
@@ -87,7 +88,7 @@ struct Point {
 
 impl History {
     /// Adds the points of a frame and drops those that are too old.
-    fn add(&mut self, detections: &Detections, position: Position) -> Result<(), BlockError> {
+    fn add(&mut self, detections: &Detections, position: Anchor) -> Result<(), BlockError> {
         let tracks = detections
             .tracker_id
             .as_deref()
@@ -95,7 +96,7 @@ impl History {
         for (row, &track) in tracks.iter().enumerate().filter(|(_, t)| **t != -1) {
             // The reference keeps 32-bit floats.
             let at = position
-                .on(detections, row)?
+                .of(detections, row)?
                 .map(|v| trunc(f64::from(v as f32)));
             let frame = self.frame;
             self.points.push_back(Point { frame, track, at });
@@ -117,7 +118,7 @@ impl Block for Trace {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
         let image = inputs.image("image")?;
         let detections = inputs.detections("predictions")?;
-        let position: Position = inputs.text("position")?.parse()?;
+        let position = Anchor::parse(inputs.text("position")?)?;
         let length = inputs.int("trace_length")?;
         let thickness = inputs.int("thickness")?;
         if length < 1 || thickness < 1 {
@@ -204,7 +205,7 @@ mod tests {
             ..History::default()
         };
         for _ in 0..5 {
-            history.add(&five(), Position::CENTER).unwrap();
+            history.add(&five(), Anchor::CENTER).unwrap();
         }
         assert_eq!(history.points.len(), 8);
         assert!(history.points.iter().all(|p| p.track != -1));

@@ -9,7 +9,6 @@ pub mod fields;
 pub mod labels;
 pub mod masks;
 pub mod palette;
-pub mod position;
 #[cfg(test)]
 pub mod testing;
 
@@ -17,13 +16,13 @@ use serde_json::Value as Json;
 
 use crate::blocks::{BlockError, Inputs, Output, StepProblem};
 use crate::definition::step::Step;
+use crate::geometry::Anchor;
 use crate::imaging::color::ColorError;
 use crate::imaging::{self, Canvas, Color, Pixel};
 use crate::row;
 use crate::values::{Detections, Image, Matrix, Value};
 
 pub use palette::Palette;
-pub use position::Position;
 
 impl From<ColorError> for BlockError {
     fn from(error: ColorError) -> Self {
@@ -127,6 +126,11 @@ pub fn points(value: &Value) -> Option<Vec<[f64; 2]>> {
         }
     };
     value.as_slice()?.iter().map(point).collect()
+}
+
+/// The place on the box of a row in whole pixels, fractions dropped.
+pub fn pixel_at(anchor: Anchor, detections: &Detections, row: usize) -> Result<Pixel, BlockError> {
+    Ok(anchor.of(detections, row)?.map(imaging::trunc))
 }
 
 /// Points with their fractions dropped.
