@@ -80,7 +80,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         Field::optional("border_radius", INTEGER, "0").about("Radius of the corners, pixels."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(check),
+    literal_check: Some(check),
     build: |_, _| Ok(Box::new(ClassificationLabel)),
     ..BlockSpec::DEFAULT
 };

@@ -40,7 +40,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::integer("border_thickness", "2").about("Thickness of the frame."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Crop)),
     ..BlockSpec::DEFAULT
 };

@@ -36,7 +36,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::integer("outline_thickness", "0").about("Thickness of a black outline."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Dot)),
     ..BlockSpec::DEFAULT
 };

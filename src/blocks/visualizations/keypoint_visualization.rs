@@ -59,7 +59,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     outputs: &[output("image", &[kind::IMAGE])],
     engine: ">=1.2.0,<2.0.0",
-    check: Some(|step| {
+    literal_check: Some(|step| {
         ["color", "text_color"]
             .into_iter()
             .filter_map(|field| common::color_problem(step, field))

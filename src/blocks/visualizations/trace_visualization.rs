@@ -47,12 +47,13 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     outputs: &[output("image", &[kind::IMAGE])],
     check: Some(check),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::<Trace>::default()),
     ..BlockSpec::DEFAULT
 };
 
 fn check(step: &Step) -> Vec<StepProblem> {
-    let mut problems = common::palette_problems(step);
+    let mut problems = Vec::new();
     for field in ["trace_length", "thickness"] {
         let value = step.literal(field).and_then(Json::as_i64);
         if value.is_some_and(|v| v < 1) {

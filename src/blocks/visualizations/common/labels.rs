@@ -127,7 +127,11 @@ pub fn draw_all(
         let text = text(kind, detections, row)?;
         let anchor = pixel_at(position, detections, row)?;
         let color = palette.color(detections, row)?;
-        draw(canvas, &text, anchor, position, color, style)?;
+        let style = Style {
+            color: palette.text_color(detections, row, style.color),
+            ..*style
+        };
+        draw(canvas, &text, anchor, position, color, &style)?;
     }
     Ok(())
 }
