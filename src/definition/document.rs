@@ -484,7 +484,8 @@ fn parse_step(place: &str, entry: &Map<String, Json>, problems: &mut Problems) -
         spec,
         values,
     };
-    for p in spec.check.map(|check| check(&step)).unwrap_or_default() {
+    let checks = [spec.check, spec.literal_check].into_iter().flatten();
+    for p in checks.flat_map(|check| check(&step)) {
         report(problems, p.field, "", "value_error", &p.message);
     }
     Some(step)

@@ -4,6 +4,7 @@ pub mod background_color_visualization;
 pub mod blur_visualization;
 pub mod bounding_box_visualization;
 pub mod circle_visualization;
+pub mod classification_label_visualization;
 pub mod color_visualization;
 pub mod common;
 pub mod corner_visualization;
@@ -11,6 +12,8 @@ pub mod crop_visualization;
 pub mod dot_visualization;
 pub mod ellipse_visualization;
 pub mod halo_visualization;
+pub mod heatmap_visualization;
+pub mod keypoint_visualization;
 pub mod label_visualization;
 pub mod line_counter_visualization;
 pub mod mask_visualization;
@@ -19,6 +22,7 @@ pub mod pixelate_visualization;
 pub mod polygon_visualization;
 pub mod polygon_zone_visualization;
 pub mod reference_path_visualization;
+pub mod trace_visualization;
 pub mod triangle_visualization;
 
 use super::BlockSpec;
@@ -29,6 +33,7 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &blur_visualization::BLOCK,
     &bounding_box_visualization::BLOCK,
     &circle_visualization::BLOCK,
+    &classification_label_visualization::BLOCK,
     &color_visualization::BLOCK,
     &corner_visualization::BLOCK,
     &crop_visualization::BLOCK,
@@ -36,6 +41,8 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &ellipse_visualization::BLOCK,
     &halo_visualization::V1,
     &halo_visualization::V2,
+    &heatmap_visualization::BLOCK,
+    &keypoint_visualization::BLOCK,
     &label_visualization::V1,
     &label_visualization::V2,
     &line_counter_visualization::BLOCK,
@@ -46,5 +53,6 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &polygon_visualization::V2,
     &polygon_zone_visualization::BLOCK,
     &reference_path_visualization::BLOCK,
+    &trace_visualization::BLOCK,
     &triangle_visualization::BLOCK,
 ];
