@@ -8,4 +8,6 @@ pub mod clock;
 pub mod definition;
 pub mod delivery;
 pub mod models;
+pub mod redact;
+pub mod sources;
 pub mod values;
