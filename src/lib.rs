@@ -14,4 +14,6 @@ pub mod geometry;
 pub mod imaging;
 pub mod models;
 pub mod plan;
+pub mod redact;
+pub mod sources;
 pub mod values;
