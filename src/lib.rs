@@ -1,8 +1,8 @@
 //! millrace runs Roboflow Workflows definitions on live cameras and recorded video.
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
-//! [`definition`], [`blocks`], [`plan`], [`engine`], `definitions`, [`models`], `sources`,
-//! `streams`, [`delivery`], `http`, [`cli`].
+//! [`definition`], [`blocks`], [`plan`], [`engine`], `definitions`, [`models`], [`sources`],
+//! [`streams`], [`delivery`], `http`, [`cli`].
 
 pub mod blocks;
 pub mod cli;
@@ -16,4 +16,5 @@ pub mod models;
 pub mod plan;
 pub mod redact;
 pub mod sources;
+pub mod streams;
 pub mod values;
