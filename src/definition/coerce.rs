@@ -59,7 +59,10 @@ pub(super) fn non_finite(text: &str) -> Option<f64> {
 }
 
 fn wrong(category: &'static str, wanted: &str, json: &Json) -> FieldProblem {
-    FieldProblem::new(category, format!("must be {wanted}, got {}", shape_of(json)))
+    FieldProblem::new(
+        category,
+        format!("must be {wanted}, got {}", shape_of(json)),
+    )
 }
 
 fn parse_float(text: &str) -> Option<f64> {

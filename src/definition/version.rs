@@ -108,7 +108,10 @@ mod tests {
         for (version, class) in [
             (json!("1.17.1"), ErrorClass::NotSupportedExecutionEngine),
             (json!("1.17.0.1"), ErrorClass::NotSupportedExecutionEngine),
-            (json!("1.17.0.post1"), ErrorClass::NotSupportedExecutionEngine),
+            (
+                json!("1.17.0.post1"),
+                ErrorClass::NotSupportedExecutionEngine,
+            ),
             (json!("1.18.0"), ErrorClass::NotSupportedExecutionEngine),
             (json!("0.9"), ErrorClass::NotSupportedExecutionEngine),
             (json!("2.0"), ErrorClass::NotSupportedExecutionEngine),

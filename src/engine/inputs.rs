@@ -252,12 +252,11 @@ impl BatchInput<'_> {
     fn leaf(&self, item: Item<'_>, identifier: &str) -> Result<Value, WorkflowError> {
         match item {
             Item::Value(value) => Ok(value.clone()),
-            Item::Json(json) => {
-                deserialise(&self.def.kinds, json, identifier, self.options).map_err(|e| {
+            Item::Json(json) => deserialise(&self.def.kinds, json, identifier, self.options)
+                .map_err(|e| {
                     refuse(format!("input `{identifier}`: {e}"))
                         .with_inner(e.class_name(), e.to_string())
-                })
-            }
+                }),
         }
     }
 }

@@ -289,7 +289,10 @@ impl StepRun<'_> {
             }
             Given::Decisions(decisions) => {
                 self.register(run, &decisions);
-                decisions.iter().map(|d| d.as_ref().map(|_| Row::new())).collect()
+                decisions
+                    .iter()
+                    .map(|d| d.as_ref().map(|_| Row::new()))
+                    .collect()
             }
         };
         run.results[self.at] = match self.planned.output_lineage {

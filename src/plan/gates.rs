@@ -38,7 +38,10 @@ pub(super) fn check(
     }
     for id in distinct_lineages(gates) {
         let of_condition = lineages.get(id);
-        if !data.iter().any(|&d| lineages.get(d).starts_with(of_condition)) {
+        if !data
+            .iter()
+            .any(|&d| lineages.get(d).starts_with(of_condition))
+        {
             return Err(of_class(
                 ErrorClass::ControlFlowDefinition,
                 step,

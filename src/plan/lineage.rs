@@ -95,10 +95,7 @@ pub(super) fn plan_steps(document: &Document, graph: &Graph) -> Result<Planned, 
 }
 
 /// The lineages of an input, one per level from the top; none for a scalar.
-fn plan_input(
-    input: &InputDef,
-    lineages: &mut Lineages,
-) -> Result<Vec<LineageId>, WorkflowError> {
+fn plan_input(input: &InputDef, lineages: &mut Lineages) -> Result<Vec<LineageId>, WorkflowError> {
     let depth = match input.input_type {
         InputType::Parameter(_) => return Ok(Vec::new()),
         InputType::Image | InputType::VideoMetadata => 1,

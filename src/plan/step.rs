@@ -203,8 +203,14 @@ impl StepPlanner<'_> {
         fields: &[PlannedField],
         data: &[LineageId],
     ) -> Result<(), WorkflowError> {
-        let unrelated =
-            |details: &str| Err(of_class(ErrorClass::StepInputLineage, self.step, LINEAGE, details));
+        let unrelated = |details: &str| {
+            Err(of_class(
+                ErrorClass::StepInputLineage,
+                self.step,
+                LINEAGE,
+                details,
+            ))
+        };
         for (field, planned) in self.spec().fields.iter().zip(fields) {
             let mut own = planned.shape.parts().filter_map(|p| p.lineage);
             let first = own.next();
@@ -311,7 +317,11 @@ impl StepPlanner<'_> {
 /// The lineages of the batches in the fields, each once, in the order of the fields.
 fn distinct_lineages(shapes: &[FieldShape]) -> Vec<LineageId> {
     let mut data: Vec<LineageId> = Vec::new();
-    for id in shapes.iter().flat_map(FieldShape::parts).filter_map(|p| p.lineage) {
+    for id in shapes
+        .iter()
+        .flat_map(FieldShape::parts)
+        .filter_map(|p| p.lineage)
+    {
         if !data.contains(&id) {
             data.push(id);
         }
