@@ -63,6 +63,11 @@ impl Bench {
         self.clock.advance(std::time::Duration::from_secs(seconds));
     }
 
+    /// Further runs belong to this stream.
+    pub(crate) fn on_stream(&mut self, stream: &str) {
+        self.stream = stream.into();
+    }
+
     /// The same block using the cache of another bench.
     pub(crate) fn sharing_cache(mut self, other: &Self) -> Self {
         self.services.cache = other.services.cache.clone();

@@ -79,29 +79,37 @@ pub const MAX_TRACKS: usize = 16_384;
 
 /// State of one stream, one `V` per track id.
 ///
-/// Tracks touched lately are young. When [`MAX_TRACKS`] are young, they all grow old and those that
-/// were old already are forgotten, so ids that never come back cost no memory for ever.
+/// Tracks touched lately are young. When [`MAX_TRACKS`] (or a limit of its own) are young, they all
+/// grow old and those that were old already are forgotten, so ids that never come back cost no memory
+/// for ever.
 #[derive(Debug)]
 pub struct PerTrack<V> {
+    limit: usize,
     young: HashMap<i64, V>,
     old: HashMap<i64, V>,
 }
 
 impl<V> Default for PerTrack<V> {
     fn default() -> Self {
-        Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
-        }
+        Self::with_limit(MAX_TRACKS)
     }
 }
 
 impl<V> PerTrack<V> {
+    /// State for at least `limit` tracks, at most twice as many.
+    pub fn with_limit(limit: usize) -> Self {
+        Self {
+            limit,
+            young: HashMap::new(),
+            old: HashMap::new(),
+        }
+    }
+
     /// The state of a track, made by `new` if there is none.
     pub fn get(&mut self, id: i64, new: impl FnOnce() -> V) -> &mut V {
         if !self.young.contains_key(&id) {
             let state = self.old.remove(&id).unwrap_or_else(new);
-            if self.young.len() >= MAX_TRACKS {
+            if self.young.len() >= self.limit {
                 self.old = std::mem::take(&mut self.young);
             }
             self.young.insert(id, state);

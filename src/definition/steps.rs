@@ -1,6 +1,7 @@
 //! Parsing of the entries of `steps` (engine specification 1.4, 2.2 and 4.2).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value as Json};
 
@@ -10,7 +11,7 @@ use super::fields::{self, FieldProblem};
 use super::problems::Problems;
 use super::selector::{Selector, is_selector};
 use super::step::{FieldValue, Step};
-use crate::blocks::{Field, registry};
+use crate::blocks::{BlockSpec, Field, registry};
 use crate::values::Value;
 
 /// Reads steps one after the other; knows what has been said of earlier ones.
@@ -65,7 +66,7 @@ impl StepParser {
             return None;
         };
         let Some(spec) = registry::find(type_tag) else {
-            let problem = FieldProblem::new("union_tag_invalid", self.unknown_type());
+            let problem = FieldProblem::new("union_tag_invalid", self.unknown_type(type_tag));
             entry.report(problems, None, &problem);
             return None;
         };
@@ -91,15 +92,39 @@ impl StepParser {
         Some(step)
     }
 
-    fn unknown_type(&mut self) -> String {
-        if std::mem::replace(&mut self.types_listed, true) {
-            return "unknown block type".into();
+    /// What to say of a block type that does not exist: what comes close, and once per definition
+    /// the types that there are.
+    fn unknown_type(&mut self, type_tag: &str) -> String {
+        let mut message = "unknown block type".to_owned();
+        if let Some(close) = BY_STEM.get(&stem(type_tag)) {
+            message.push_str(&format!("; did you mean {close}?"));
         }
-        let known: Vec<&str> = registry::all()
-            .flat_map(|spec| spec.types.iter().copied())
-            .collect();
-        format!("unknown block type; known: {}", known.join(", "))
+        if !std::mem::replace(&mut self.types_listed, true) {
+            let known: Vec<&str> = registry::all().map(BlockSpec::type_id).collect();
+            message.push_str(&format!("; known types: {}", known.join(", ")));
+        }
+        message
     }
+}
+
+/// Type identifiers by what is left of them without prefix, version and punctuation.
+static BY_STEM: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+    // Of several versions the first stays, as it stands first in the list.
+    let known = registry::all().map(BlockSpec::type_id);
+    let mut stems = HashMap::new();
+    for type_id in known {
+        stems.entry(stem(type_id)).or_insert(type_id);
+    }
+    stems
+});
+
+fn stem(type_tag: &str) -> String {
+    let name = type_tag.rsplit('/').next().unwrap_or(type_tag);
+    let name = name.split('@').next().unwrap_or(name);
+    name.chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// One value per field, or none if a field is wrong.

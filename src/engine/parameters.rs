@@ -141,6 +141,7 @@ fn plain_json(value: &Value) -> Option<Json> {
         Value::None => Json::Null,
         Value::Bool(b) => Json::Bool(*b),
         Value::Int(i) => Json::from(*i),
+        Value::BigInt(i) => serde_json::Number::from_i128(**i)?.into(),
         Value::Float(f) => Json::from(*f),
         Value::Str(s) => Json::from(&**s),
         Value::List(items) | Value::Tuple(items) => {

@@ -32,6 +32,9 @@ pub enum GeometryError {
     /// A point that is not two numbers.
     #[error("each point must be a list of exactly 2 numbers")]
     BadPoint,
+    /// A path without points.
+    #[error("a path must have at least one point")]
+    EmptyPath,
     /// A zone that ends left of or above the image.
     #[error("the zone lies outside the image: its coordinates are negative")]
     NegativeZone,

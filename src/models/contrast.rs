@@ -3,26 +3,21 @@
 //! The reference takes them from scikit-image; the first two are its numbers, adaptive equalisation
 //! follows the same method without being equal to the byte.
 
-use opencv::core::{Mat, Vec3b};
+use opencv::core::Size;
 use opencv::imgproc;
+use opencv::prelude::CLAHETrait;
 
 use super::config::ContrastMethod;
+use crate::imaging;
 use crate::values::Matrix;
 
 /// The picture in gray, repeated in all three channels.
 pub(super) fn without_color(picture: &Matrix) -> opencv::Result<Matrix> {
-    let (rows, columns) = (picture.height as i32, picture.width as i32);
-    let source = Mat::new_rows_cols_with_bytes::<Vec3b>(rows, columns, &picture.data)?;
-    let mut gray = vec![0; picture.width * picture.height];
-    {
-        let mut target = Mat::new_rows_cols_with_bytes_mut::<u8>(rows, columns, &mut gray)?;
-        imgproc::cvt_color_def(&source, &mut target, imgproc::COLOR_BGR2GRAY)?;
-    }
+    let gray = imaging::to_gray(picture)?;
     Ok(Matrix {
-        width: picture.width,
-        height: picture.height,
+        data: gray.data.iter().flat_map(|&g| [g; 3]).collect(),
         channels: 3,
-        data: gray.iter().flat_map(|&g| [g; 3]).collect(),
+        ..gray
     })
 }
 
@@ -113,8 +108,14 @@ fn equalization(counts: &[u64; 256]) -> [u8; 256] {
 fn adaptive(picture: &mut Matrix) {
     let brightness = |pixel: &[u8]| pixel.iter().copied().max().unwrap_or(0);
     let before: Vec<u8> = picture.data.chunks_exact(3).map(brightness).collect();
-    let after = match equalized_in_tiles(&before, picture.width, picture.height) {
-        Ok(after) => after,
+    let gray = Matrix {
+        width: picture.width,
+        height: picture.height,
+        channels: 1,
+        data: before,
+    };
+    let (before, after) = match equalized_in_tiles(&gray) {
+        Ok(after) => (gray.data, after.data),
         Err(error) => {
             tracing::warn!("contrast stays as it is: {}", error.message);
             return;
@@ -135,18 +136,11 @@ fn adaptive(picture: &mut Matrix) {
     }
 }
 
-fn equalized_in_tiles(gray: &[u8], width: usize, height: usize) -> opencv::Result<Vec<u8>> {
-    use opencv::prelude::CLAHETrait;
-    let (rows, columns) = (height as i32, width as i32);
-    let source = Mat::new_rows_cols_with_bytes::<u8>(rows, columns, gray)?;
-    let mut out = vec![0; gray.len()];
-    {
-        let mut target = Mat::new_rows_cols_with_bytes_mut::<u8>(rows, columns, &mut out)?;
-        // 3 % of a tile's pixels, in OpenCV's unit: the average height of the histogram.
-        let mut method = imgproc::create_clahe(0.03 * 256.0, opencv::core::Size::new(8, 8))?;
-        method.apply(&source, &mut target)?;
-    }
-    Ok(out)
+fn equalized_in_tiles(gray: &Matrix) -> opencv::Result<Matrix> {
+    // 3 % of a tile's pixels, in OpenCV's unit: the average height of the histogram.
+    let mut method = imgproc::create_clahe(0.03 * 256.0, Size::new(8, 8))?;
+    let source = imaging::view(gray)?;
+    imaging::produce(gray.width, gray.height, 1, |out| method.apply(&source, out))
 }
 
 #[cfg(test)]

@@ -188,6 +188,13 @@ mod tests {
     }
 
     #[test]
+    fn the_library_is_installed() {
+        if let Err(error) = environment(None) {
+            panic!("tests of models cannot run: {error}");
+        }
+    }
+
+    #[test]
     fn one_core_is_left_to_the_rest() {
         let cores = std::thread::available_parallelism().unwrap().get();
         assert_eq!(default_threads(), (cores - 1).max(1));

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{DynValue, TensorElementType, TensorRef};
@@ -120,16 +121,8 @@ impl Weights {
         for reason in &fallbacks {
             tracing::warn!(weights = %path.display(), "falling back to {}: {reason}", provider.name());
         }
-        let session = Session::builder(&environment)
-            .and_then(|builder| {
-                Ok(builder
-                    .with_optimization_level(GraphOptimizationLevel::All)?
-                    .with_intra_threads(settings.threads)?
-                    .with_inter_threads(1)?
-                    .with_intra_op_spinning(false)?
-                    .commit_from_memory(&bytes)?)
-            })
-            .map_err(|error| unusable(one_line(&error)))?;
+        let session =
+            session(&environment, settings, &bytes).map_err(|error| unusable(one_line(&error)))?;
         let input_shape = input_shape(&session).map_err(unusable)?;
         Ok(Self {
             path: path.to_owned(),
@@ -159,6 +152,19 @@ impl Weights {
         let values = self.outputs.iter().filter_map(|name| outputs.remove(name));
         Ok(RawOutputs(values.collect()))
     }
+}
+
+fn session(
+    environment: &Environment,
+    settings: &RuntimeSettings,
+    bytes: &[u8],
+) -> ort::Result<Session> {
+    Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(settings.threads)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?
+        .commit_from_memory(bytes)
 }
 
 /// The provider to use, and why those before it in the list are not used.

@@ -1,9 +1,15 @@
 //! Counting, timing, measuring.
 
+pub mod aggregate;
+pub mod data_aggregator;
+pub mod detection_event_log;
 #[cfg(test)]
 mod golden;
 pub mod line_counter;
+pub mod overlap;
+pub mod path_deviation;
 pub mod time_in_zone;
+pub mod velocity;
 
 use super::{BlockError, BlockSpec, Inputs, StepProblem};
 use crate::definition::step::{FieldValue, Step};
@@ -12,11 +18,17 @@ use crate::values::{Detections, Value};
 
 /// The blocks of the family, sorted by type identifier.
 pub static BLOCKS: &[&BlockSpec] = &[
+    &data_aggregator::BLOCK,
+    &detection_event_log::BLOCK,
     &line_counter::V1,
     &line_counter::V2,
+    &overlap::BLOCK,
+    &path_deviation::V1,
+    &path_deviation::V2,
     &time_in_zone::V1,
     &time_in_zone::V2,
     &time_in_zone::V3,
+    &velocity::BLOCK,
 ];
 
 /// The track ids of boxes. Boxes without ids fail, no boxes do not.

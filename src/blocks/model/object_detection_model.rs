@@ -306,4 +306,161 @@ fn attributed(mut found: Detections, image: &Image, inference_id: &Arc<str>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocks::Services;
+    use crate::blocks::visualizations::common::testing::{services, step};
+    use crate::clock::ManualClock;
+    use crate::models::{ModelStore, RuntimeSettings};
+    use crate::values::{Batch, Matrix, Origin};
+
+    fn with_models() -> Services {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/models");
+        let clock = Arc::new(ManualClock::default());
+        let store = ModelStore::open(folder, RuntimeSettings::default(), clock).unwrap();
+        Services {
+            models: Arc::new(store),
+            ..services()
+        }
+    }
+
+    fn shapes() -> Image {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/fixtures/golden/frames/shapes_a_125.png"
+        );
+        let picture = image::open(path).unwrap().into_rgb8();
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let bgr = picture.pixels().flat_map(|p| [p[2], p[1], p[0]]).collect();
+        Image::new(Matrix::new(width, height, 3, bgr).unwrap(), "image".into())
+    }
+
+    fn run(
+        spec: &'static BlockSpec,
+        images: &[Image],
+        fields: &[(&str, Value)],
+    ) -> Result<Vec<Row>, BlockError> {
+        let items: Vec<Value> = images.iter().cloned().map(Value::from).collect();
+        let batch = Batch {
+            indices: Vec::new(),
+            items,
+        };
+        let mut all = vec![
+            ("images", Value::Batch(Arc::new(batch))),
+            ("model_id", "shapes/1".into()),
+        ];
+        all.retain(|(name, _)| fields.iter().all(|(given, _)| given != name));
+        all.extend(fields.iter().cloned());
+        let (step, values) = step(spec, &all);
+        let services = with_models();
+        let cx = Context {
+            step: "step",
+            stream: &"cam".into(),
+            services: &services,
+        };
+        let mut block = (spec.build)(&step, &services).unwrap();
+        match block.run(&Inputs::new(spec, &values), &cx)? {
+            Output::Many(rows) => Ok(rows),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn boxes_carry_what_later_steps_read() {
+        let image = shapes();
+        let crop = Origin {
+            id: "crop".into(),
+            x: 3,
+            y: 4,
+            width: 700,
+            height: 400,
+        };
+        let placed = image.with_origins(Arc::new(crop), image.root().clone());
+        let rows = run(&V2, &[placed, image], &[]).unwrap();
+        let found = rows[0][1].as_detections().unwrap();
+        assert_eq!(found.len(), 4);
+        let text = |name| found.cell(name, 0).and_then(Value::as_str);
+        assert_eq!(text(column::CLASS_NAME), Some("circle"));
+        assert_eq!(text(column::PREDICTION_TYPE), Some("object-detection"));
+        assert_eq!(text(column::PARENT_ID), Some("crop"));
+        assert_eq!(text(column::ROOT_PARENT_ID), Some("image"));
+        assert_eq!(text(column::INFERENCE_ID), rows[0][0].as_str());
+        let size = found.cell(column::IMAGE_DIMENSIONS, 0).unwrap();
+        assert_eq!(size.as_slice().unwrap()[1].as_i64(), Some(640));
+        assert_eq!(rows[0][2].as_str(), Some("shapes/1"));
+        assert_eq!(rows[0][0].as_str(), rows[1][0].as_str(), "one inference");
+        let other = rows[1][1].as_detections().unwrap();
+        assert_ne!(found.detection_id(0), other.detection_id(0));
+    }
+
+    #[test]
+    fn the_first_version_does_not_name_the_model() {
+        let rows = run(&V1, &[shapes()], &[]).unwrap();
+        assert_eq!(rows[0].len(), V1.outputs.len());
+        assert_eq!(rows[0].len(), 2);
+    }
+
+    #[test]
+    fn an_empty_set_knows_its_place_but_not_its_size() {
+        let blank = Image::new(Matrix::filled(64, 48, &[0; 3]), "image".into());
+        let rows = run(&V2, &[blank], &[("confidence", Value::Float(0.9))]).unwrap();
+        let found = rows[0][1].as_detections().unwrap();
+        assert!(found.is_empty());
+        assert!(found.metadata.contains_key(column::ROOT_PARENT_DIMENSIONS));
+        assert!(!found.metadata.contains_key(column::IMAGE_DIMENSIONS));
+    }
+
+    #[test]
+    fn classes_are_filtered_after_the_limit() {
+        let names = |names: &[&str]| {
+            let names = names.iter().map(|name| Value::from(*name)).collect();
+            ("class_filter", Value::list(names))
+        };
+        let count = |fields: &[(&str, Value)]| {
+            let rows = run(&V2, &[shapes()], fields).unwrap();
+            rows[0][1].as_detections().unwrap().len()
+        };
+        assert_eq!(count(&[names(&["star"])]), 1);
+        assert_eq!(count(&[names(&[])]), 4);
+        assert_eq!(
+            count(&[names(&["star"]), ("max_detections", Value::Int(1))]),
+            0
+        );
+    }
+
+    #[test]
+    fn modes_choose_the_threshold() {
+        let count = |mode: &str, number: Value| {
+            let fields = [
+                ("confidence_mode", mode.into()),
+                ("custom_confidence", number),
+            ];
+            run(&V3, &[shapes()], &fields).map(|rows| rows[0][1].as_detections().unwrap().len())
+        };
+        assert_eq!(count("custom", Value::Float(0.97)), Ok(2));
+        assert_eq!(count("default", Value::Float(0.97)), Ok(4));
+        assert_eq!(count("best", Value::None), Ok(4));
+        assert!(matches!(
+            count("strict", Value::None),
+            Err(BlockError::Input(_))
+        ));
+        assert!(matches!(
+            count("custom", Value::None),
+            Err(BlockError::Input(_))
+        ));
+    }
+
+    #[test]
+    fn an_unknown_model_is_the_clients_to_mend() {
+        let error = run(
+            &V2,
+            &[shapes()],
+            &[("model_id", "no-such-project/1".into())],
+        );
+        match error.unwrap_err() {
+            BlockError::Client { status, message } => {
+                assert_eq!(status, 404);
+                assert!(message.contains("no-such-project/1"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

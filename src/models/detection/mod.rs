@@ -2,6 +2,8 @@
 
 mod confidence;
 mod layout;
+#[cfg(test)]
+mod layout_tests;
 mod nms;
 #[cfg(test)]
 mod tests;

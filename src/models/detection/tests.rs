@@ -1,15 +1,12 @@
-//! Recorded answers of the reference, and small networks' answers written out by hand.
+//! Real packages against recorded answers of the reference, and batches of them.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value as Json;
 
-use super::layout::{Layout, read};
-use super::nms::Candidate;
 use super::*;
 use crate::clock::ManualClock;
-use crate::models::prepare::Placement;
 use crate::models::{ModelStore, RuntimeSettings};
 use crate::values::Matrix;
 
@@ -135,4 +132,86 @@ fn rf_detr_answers_as_recorded() {
 #[test]
 fn a_model_of_our_own_answers_as_recorded() {
     compare("shapes-1", 4);
+}
+
+/// Boxes and scores without the random identifiers.
+fn plain(found: &Detections) -> (Vec<[f64; 4]>, Vec<f64>) {
+    (
+        found.xyxy.to_vec(),
+        found.confidence.as_ref().unwrap().to_vec(),
+    )
+}
+
+#[test]
+fn a_batch_answers_as_its_images_alone() {
+    let [one, two] = ["pedestrians_200", "retail_075"].map(frame);
+    // Both chunk: the first runs image by image, the second takes eight at once.
+    for id in ["coco-fast/1", "coco-nano/2"] {
+        let detector = store().detector(id).unwrap();
+        let params = DetectParams::default();
+        let alone = [&one, &two].map(|image| {
+            let found = detector
+                .detect(std::slice::from_ref(image), &params)
+                .unwrap();
+            plain(&found[0])
+        });
+        let many: Vec<Image> = (0..9).map(|i| [&one, &two][i % 2].clone()).collect();
+        let found = detector.detect(&many, &params).unwrap();
+        assert_eq!(found.len(), 9);
+        for (i, found) in found.iter().enumerate() {
+            assert_eq!(plain(found), alone[i % 2], "{id}, image {i}");
+        }
+    }
+    assert_eq!(store().detector("coco-fast/1").unwrap().max_batch(), 1);
+    assert_eq!(store().detector("coco-nano/2").unwrap().max_batch(), 8);
+}
+
+#[test]
+fn prepared_images_can_be_run_and_read_apart() {
+    let detector = store().detector("shapes/1").unwrap();
+    let image = frame("shapes_a_125");
+    let params = DetectParams::default();
+    let prepared = detector.prepare(std::slice::from_ref(&image)).unwrap();
+    let outputs = detector.infer(&prepared).unwrap();
+    let read = detector.read(&outputs, &prepared, &params).unwrap();
+    let found = detector.detect(&[image], &params).unwrap();
+    assert_eq!(plain(&read[0]), plain(&found[0]));
+}
+
+#[test]
+fn gray_images_are_taken_and_empty_ones_named() {
+    let detector = store().detector("shapes/1").unwrap();
+    let gray = Image::new(Matrix::filled(40, 30, &[7]), "gray".into());
+    let params = DetectParams::default();
+    assert_eq!(
+        detector
+            .detect(std::slice::from_ref(&gray), &params)
+            .unwrap()[0]
+            .len(),
+        0
+    );
+    let empty = Image::new(Matrix::filled(0, 30, &[7; 3]), "empty".into());
+    let error = detector.detect(&[gray, empty], &params).unwrap_err();
+    assert_eq!(error.status(), 400);
+    assert!(error.to_string().contains("image 1"), "{error}");
+    assert!(detector.detect(&[], &params).unwrap().is_empty());
+}
+
+#[test]
+fn recommended_thresholds_come_with_the_id() {
+    let image = frame("retail_075");
+    let best = DetectParams {
+        confidence: Confidence::Best,
+        ..DetectParams::default()
+    };
+    let lowest = |id: &str| {
+        let found = store()
+            .detector(id)
+            .unwrap()
+            .detect(std::slice::from_ref(&image), &best);
+        let scores = found.unwrap()[0].confidence.clone().unwrap();
+        scores.iter().copied().fold(1.0, f64::min)
+    };
+    assert!((0.4..0.55).contains(&lowest("coco-nano/2")));
+    assert!(lowest("coco-nano/91") > 0.55);
 }

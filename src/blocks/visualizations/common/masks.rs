@@ -63,17 +63,6 @@ pub fn check_size(masks: &[Mask], image: &Matrix) -> Result<(), BlockError> {
     }
 }
 
-/// The set pixels of a mask as a one-channel image of its window, 255 where set.
-pub fn window_matrix(mask: &Mask) -> Matrix {
-    let [_, _, width, height] = mask.window();
-    Matrix {
-        width,
-        height,
-        channels: 1,
-        data: mask.window_bits().iter().map(|b| b * 255).collect(),
-    }
-}
-
 /// The smallest region that holds all windows; `None` if nothing is set.
 pub fn extent<'a>(masks: impl IntoIterator<Item = &'a Mask>) -> Option<Region> {
     masks
@@ -92,10 +81,9 @@ pub fn outlines(mask: &Mask) -> Result<Vec<Vec<Pixel>>, BlockError> {
     if width == 0 || height == 0 {
         return Ok(Vec::new());
     }
-    let pixels = window_matrix(mask);
     let mut contours: Vector<Vector<Point>> = Vector::new();
     imgproc::find_contours(
-        &imaging::view(&pixels)?,
+        &imaging::view_mask(mask)?,
         &mut contours,
         imgproc::RETR_TREE,
         imgproc::CHAIN_APPROX_SIMPLE,
@@ -108,12 +96,30 @@ pub fn outlines(mask: &Mask) -> Result<Vec<Vec<Pixel>>, BlockError> {
         .collect())
 }
 
+/// The pixels of each box as a mask; negative corners count from the far edge, as in a Python slice.
+pub fn of_boxes(detections: &Detections, width: usize, height: usize) -> Vec<Mask> {
+    let of_box = |xyxy: &[f64; 4]| {
+        let [x1, y1, x2, y2] = imaging::trunc_box(xyxy);
+        let (columns, rows) = (
+            imaging::slice(x1, x2, width),
+            imaging::slice(y1, y2, height),
+        );
+        let window = [columns.start, rows.start, columns.len(), rows.len()];
+        Mask::from_window(width, height, window, &vec![1; columns.len() * rows.len()])
+    };
+    detections.xyxy.iter().map(of_box).collect()
+}
+
 /// Rows by descending size, later rows first among equals: the order in which masks are painted so
 /// that small ones stay visible.
 pub fn largest_first(masks: &[Mask]) -> Vec<usize> {
-    let areas: Vec<usize> = masks.iter().map(Mask::area).collect();
-    let mut order: Vec<usize> = (0..masks.len()).collect();
-    order.sort_by_key(|&row| areas[row]);
+    by_size(&masks.iter().map(|m| m.area() as f64).collect::<Vec<_>>())
+}
+
+/// Rows by descending size, later rows first among equals.
+pub fn by_size(areas: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..areas.len()).collect();
+    order.sort_by(|&a, &b| areas[a].total_cmp(&areas[b]));
     order.reverse();
     order
 }

@@ -5,17 +5,16 @@
 //! bilinear resizing is OpenCV's on bytes; the RF-DETR family resizes as Pillow does, smoothing when
 //! the picture shrinks. What an answer needs to get back to the image stands in a [`Placement`].
 
-use std::sync::Once;
-
 use millrace_pixels::antialias;
 use millrace_pixels::planes::{Canvas, Levels, Picture, to_planes};
-use opencv::core::{Mat, Rect, Size as CvSize, Vec3b};
+use opencv::core::{Mat, Rect, Size as CvSize};
 use opencv::imgproc;
 
 use super::config::{
     ColorMode, ContrastMethod, ImagePreProcessing, NetworkInput, ResizeMode, Size, StaticCrop,
 };
 use super::contrast;
+use crate::imaging;
 use crate::values::{Image, Matrix};
 
 /// Which library's resizing a family of models expects.
@@ -138,48 +137,18 @@ impl<'a> Region<'a> {
 
     /// The part resized by OpenCV's bilinear interpolation.
     fn resized(&self, width: usize, height: usize) -> opencv::Result<Matrix> {
-        one_thread();
-        let mut out = Matrix {
-            width,
-            height,
-            channels: 3,
-            data: vec![0; width * height * 3],
-        };
-        let source = Mat::new_rows_cols_with_bytes::<Vec3b>(
-            self.matrix.height as i32,
-            self.matrix.width as i32,
-            &self.matrix.data,
-        )?;
-        let source = Mat::roi(
-            &source,
-            Rect::new(
-                self.x as i32,
-                self.y as i32,
-                self.width as i32,
-                self.height as i32,
-            ),
-        )?;
-        let mut target =
-            Mat::new_rows_cols_with_bytes_mut::<Vec3b>(height as i32, width as i32, &mut out.data)?;
+        let whole = imaging::view(self.matrix)?;
+        let [x, y, w, h] = [self.x, self.y, self.width, self.height].map(|n| n as i32);
+        let part = Mat::roi(&whole, Rect::new(x, y, w, h))?;
         let size = CvSize::new(width as i32, height as i32);
-        imgproc::resize(&source, &mut target, size, 0.0, 0.0, imgproc::INTER_LINEAR)?;
-        Ok(out)
+        imaging::produce(width, height, 3, |out| {
+            imgproc::resize(&part, out, size, 0.0, 0.0, imgproc::INTER_LINEAR)
+        })
     }
 }
 
-/// Keeps OpenCV from starting threads of its own: each stage has one already.
-pub fn one_thread() {
-    static SET: Once = Once::new();
-    SET.call_once(|| {
-        if let Err(error) = opencv::core::set_num_threads(0) {
-            tracing::warn!("opencv keeps its threads: {}", error.message);
-        }
-    });
-}
-
 impl Preparation {
-    /// The preparation that a package asks for, with `size` the network's real input size and
-    /// `fit_longer_edge` what the family puts in that mode's place.
+    /// The preparation that a package asks for, with `size` the network's real input size.
     pub fn new(
         input: &NetworkInput,
         changes: &ImagePreProcessing,
@@ -460,3 +429,6 @@ fn levels(input: &NetworkInput, resizer: Resizer) -> Levels {
         reversed: input.color_mode == ColorMode::Rgb,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -359,3 +359,6 @@ fn wrong_task(id: &str, task: Task, wanted: &Task) -> ModelError {
 fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
