@@ -5,6 +5,8 @@
 //! definitions moves the instances of kept steps from the old engine to the new one.
 
 pub mod analytics;
+#[cfg(test)]
+pub(crate) mod bench;
 pub mod cache;
 pub mod classical_cv;
 pub mod flow_control;
@@ -12,6 +14,7 @@ pub mod formatters;
 pub mod fusion;
 pub mod math;
 pub mod model;
+pub mod query;
 pub mod registry;
 pub mod sampling;
 pub mod secrets;
@@ -257,6 +260,19 @@ pub struct Services {
     pub disable_sinks: bool,
 }
 
+impl Default for Services {
+    /// The machine's clock, no models, a dispatcher and an empty cache of its own.
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(crate::clock::SystemClock::default()),
+            models: Arc::default(),
+            dispatcher: Arc::default(),
+            cache: Arc::default(),
+            disable_sinks: false,
+        }
+    }
+}
+
 /// Why a block failed on an element.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BlockError {
@@ -296,6 +312,12 @@ impl BlockError {
 impl From<opencv::Error> for BlockError {
     fn from(error: opencv::Error) -> Self {
         Self::Failed(format!("image processing failed: {}", error.message))
+    }
+}
+
+impl From<crate::geometry::GeometryError> for BlockError {
+    fn from(error: crate::geometry::GeometryError) -> Self {
+        Self::Failed(error.to_string())
     }
 }
 

@@ -175,10 +175,10 @@ impl Bounds {
     pub fn check(&self, x: f64) -> Result<(), String> {
         let fail = |word: &str, limit: f64| Err(format!("must be {word} {limit}"));
         match self {
-            Self { ge: Some(l), .. } if !(x >= *l) => fail("at least", *l),
-            Self { gt: Some(l), .. } if !(x > *l) => fail("greater than", *l),
-            Self { le: Some(l), .. } if !(x <= *l) => fail("at most", *l),
-            Self { lt: Some(l), .. } if !(x < *l) => fail("less than", *l),
+            Self { ge: Some(l), .. } if x.is_nan() || x < *l => fail("at least", *l),
+            Self { gt: Some(l), .. } if x.is_nan() || x <= *l => fail("greater than", *l),
+            Self { le: Some(l), .. } if x.is_nan() || x > *l => fail("at most", *l),
+            Self { lt: Some(l), .. } if x.is_nan() || x >= *l => fail("less than", *l),
             _ => Ok(()),
         }
     }
@@ -277,6 +277,9 @@ pub struct StepProblem {
     pub message: String,
 }
 
+/// Makes the block for one step of one engine.
+pub type Build = fn(&Step, &Services) -> Result<Box<dyn Block>, BuildError>;
+
 /// A block: everything that is known of it without a definition.
 #[derive(Clone, Copy)]
 pub struct BlockSpec {
@@ -314,8 +317,11 @@ pub struct BlockSpec {
     pub engine: &'static str,
     /// Check over several fields.
     pub check: Option<fn(&Step) -> Vec<StepProblem>>,
+    /// Check of literals whose mistakes are the block's own errors when a parameter brings them at
+    /// run time (a colour, for one); made on definitions only.
+    pub literal_check: Option<fn(&Step) -> Vec<StepProblem>>,
     /// Makes the block for one step of one engine.
-    pub build: fn(&Step, &Services) -> Result<Box<dyn Block>, BuildError>,
+    pub build: Build,
 }
 
 impl BlockSpec {
@@ -339,6 +345,7 @@ impl BlockSpec {
         accepts_empty: false,
         engine: ">=1.3.0,<2.0.0",
         check: None,
+        literal_check: None,
         build: |_, _| Err(BuildError::new("this block cannot be built")),
     };
 

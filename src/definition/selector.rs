@@ -14,6 +14,8 @@ pub enum Selector {
     StepOutput(Arc<str>, Arc<str>),
     /// `$steps.<step>.*`
     AllOutputs(Arc<str>),
+    /// Starts with `$` and is none of these: refers to nothing.
+    Malformed(Arc<str>),
 }
 
 /// Whether a text is a reference at all: everything that starts with `$` is.
@@ -82,6 +84,7 @@ impl fmt::Display for Selector {
             Self::Step(step) => write!(f, "$steps.{step}"),
             Self::StepOutput(step, output) => write!(f, "$steps.{step}.{output}"),
             Self::AllOutputs(step) => write!(f, "$steps.{step}.*"),
+            Self::Malformed(text) => f.write_str(text),
         }
     }
 }

@@ -54,6 +54,18 @@ pub mod column {
     pub const POLYGON: &str = "polygon";
     /// Seconds in a zone.
     pub const TIME_IN_ZONE: &str = "time_in_zone";
+    /// Distance of a track's path from a reference path.
+    pub const PATH_DEVIATION: &str = "path_deviation";
+    /// `[x, y]` per second.
+    pub const VELOCITY: &str = "velocity";
+    /// Length of the velocity.
+    pub const SPEED: &str = "speed";
+    /// `[x, y]` per second, smoothed over frames.
+    pub const SMOOTHED_VELOCITY: &str = "smoothed_velocity";
+    /// Length of the smoothed velocity.
+    pub const SMOOTHED_SPEED: &str = "smoothed_speed";
+    /// Whether the class of a track is settled.
+    pub const CLASS_LOCKED: &str = "class_locked";
     /// Text of a decoded code.
     pub const DATA: &str = "data";
 }
@@ -90,6 +102,16 @@ pub struct Detection {
 }
 
 impl Detections {
+    /// No boxes, and nothing known of the image: what the merge of nothing gives.
+    pub fn empty() -> Self {
+        Self {
+            confidence: Some(Arc::default()),
+            class_id: Some(Arc::default()),
+            tracker_id: Some(Arc::default()),
+            ..Self::default()
+        }
+    }
+
     /// Number of boxes.
     pub fn len(&self) -> usize {
         self.xyxy.len()

@@ -47,6 +47,11 @@ impl Matrix {
         }
     }
 
+    /// Width and height.
+    pub fn size(&self) -> [usize; 2] {
+        [self.width, self.height]
+    }
+
     /// Copies the pixels of a rectangle that lies inside the image.
     pub fn cut(&self, x: usize, y: usize, width: usize, height: usize) -> Self {
         let c = self.channels;
@@ -296,7 +301,7 @@ impl Image {
         if pixels.channels == 3 {
             return pixels.clone();
         }
-        let data = pixels.data.iter().flat_map(|&g| [g, g, g]).collect();
+        let data = millrace_pixels::repeat_gray(&pixels.data);
         Arc::new(Matrix {
             width: pixels.width,
             height: pixels.height,
@@ -379,6 +384,17 @@ impl Image {
     pub fn with_pixels(&self, pixels: Matrix) -> Self {
         Self(Arc::new(Inner {
             storage: Arc::new(Storage::Matrix(Arc::new(pixels))),
+            entered_as: None,
+            ..(*self.0).clone()
+        }))
+    }
+
+    /// The same pixels as the result of a step: the text by which the image came in is forgotten.
+    pub fn as_result(&self) -> Self {
+        if self.0.entered_as.is_none() {
+            return self.clone();
+        }
+        Self(Arc::new(Inner {
             entered_as: None,
             ..(*self.0).clone()
         }))

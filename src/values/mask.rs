@@ -142,17 +142,18 @@ impl Mask {
 
     /// The part of the mask inside a rectangle at (`x`, `y`), as a mask of that size.
     pub fn cut(&self, x: i64, y: i64, width: usize, height: usize) -> Self {
-        self.moved(-x, -y, width, height)
+        self.moved(x.saturating_neg(), y.saturating_neg(), width, height)
     }
 
     /// The mask moved by (`dx`, `dy`) on a canvas of another size; what leaves it is cut off.
     pub fn moved(&self, dx: i64, dy: i64, width: usize, height: usize) -> Self {
         let [wx, wy, ww, wh] = self.window;
-        let (left, top) = (wx as i64 + dx, wy as i64 + dy);
+        let left = dx.saturating_add(wx as i64);
+        let top = dy.saturating_add(wy as i64);
         let (x1, y1) = (left.max(0), top.max(0));
         let (x2, y2) = (
-            (left + ww as i64).min(width as i64),
-            (top + wh as i64).min(height as i64),
+            left.saturating_add(ww as i64).min(width as i64),
+            top.saturating_add(wh as i64).min(height as i64),
         );
         if x1 >= x2 || y1 >= y2 {
             return Self::empty(width, height);
@@ -175,24 +176,41 @@ impl Mask {
         Self::from_window(width, height, [x1 as usize, y1 as usize, w, h], &data)
     }
 
-    /// The mask resized by nearest neighbour as OpenCV does it: source pixel = ⌊target · ratio⌋.
+    /// The mask resized by nearest neighbour as OpenCV does it: source pixel = ⌊target · ratio⌋,
+    /// the ratio being the inverse of target ÷ source (which rounds differently from source ÷ target).
     pub fn resized(&self, width: usize, height: usize) -> Self {
         if (width, height) == (self.width, self.height) {
             return self.clone();
         }
         let (rx, ry) = (
-            self.width as f64 / width as f64,
-            self.height as f64 / height as f64,
+            1.0 / (width as f64 / self.width as f64),
+            1.0 / (height as f64 / self.height as f64),
         );
-        let columns: Vec<i64> = (0..width)
-            .map(|x| ((x as f64 * rx) as i64).min(self.width as i64 - 1))
-            .collect();
-        let mut data = Vec::with_capacity(width * height);
-        for y in 0..height {
-            let sy = ((y as f64 * ry) as i64).min(self.height as i64 - 1);
-            data.extend(columns.iter().map(|&sx| u8::from(self.get(sx, sy))));
+        let [wx, wy, ww, wh] = self.window;
+        if self.bits.is_empty() {
+            return Self::empty(width, height);
         }
-        Self::from_dense(width, height, &data)
+        // Where the source of each target column and row falls in the window, from first to last.
+        let source = |n: usize, ratio: f64, size: usize, from: usize, len: usize| {
+            let inside: Vec<(usize, usize)> = (0..n)
+                .map(|t| (t, ((t as f64 * ratio) as usize).min(size - 1)))
+                .filter(|(_, s)| (from..from + len).contains(s))
+                .map(|(t, s)| (t, s - from))
+                .collect();
+            inside
+        };
+        let columns = source(width, rx, self.width, wx, ww);
+        let rows = source(height, ry, self.height, wy, wh);
+        let (Some(&(left, _)), Some(&(top, _))) = (columns.first(), rows.first()) else {
+            return Self::empty(width, height);
+        };
+        let mut data = Vec::with_capacity(columns.len() * rows.len());
+        for &(_, y) in &rows {
+            let row = &self.bits[y * ww..(y + 1) * ww];
+            data.extend(columns.iter().map(|&(_, x)| row[x]));
+        }
+        let window = [left, top, columns.len(), rows.len()];
+        Self::from_window(width, height, window, &data)
     }
 
     /// Number of pixels set in both masks.
@@ -216,40 +234,125 @@ impl Mask {
     /// Lengths of the runs of clear and set pixels in column-major order, clear first: the
     /// uncompressed COCO run-length form.
     pub fn rle_counts(&self) -> Vec<u32> {
+        let total = self.width * self.height;
         let mut counts = Vec::new();
-        let (mut run, mut on) = (0u32, false);
-        for x in 0..self.width as i64 {
-            for y in 0..self.height as i64 {
-                if self.get(x, y) != on {
-                    counts.push(run);
-                    run = 0;
-                    on = !on;
-                }
-                run += 1;
-            }
+        let mut at = 0;
+        for position in self.column_major_changes() {
+            counts.push((position - at) as u32);
+            at = position;
         }
-        counts.push(run);
+        if at < total || total == 0 {
+            counts.push((total - at) as u32);
+        }
         counts
     }
 
-    /// A mask from COCO run lengths (column-major, clear first). `None` if their sum is not
-    /// `width * height`.
-    pub fn from_rle_counts(width: usize, height: usize, counts: &[u32]) -> Option<Self> {
-        let total: u64 = counts.iter().map(|&c| u64::from(c)).sum();
-        if total != (width as u64) * (height as u64) {
-            return None;
+    /// Places in column-major order where a pixel differs from the one before, the first pixel
+    /// from a clear one.
+    fn column_major_changes(&self) -> Vec<usize> {
+        let [wx, wy, ww, wh] = self.window;
+        // Changes down each column, found row by row; the row below the window is clear.
+        let clear = vec![0; ww];
+        let mut changes: Vec<Vec<usize>> = vec![Vec::new(); ww];
+        let mut above = clear.as_slice();
+        for y in 0..=wh {
+            let row = self.bits.get(y * ww..(y + 1) * ww).unwrap_or(&clear);
+            for_each_difference(above, row, |x| changes[x].push(wy + y));
+            above = row;
         }
-        let mut data = vec![0; width * height];
-        let mut at = 0usize;
-        for (i, &n) in counts.iter().enumerate() {
-            if i % 2 == 1 {
-                for p in at..at + n as usize {
-                    data[(p % height) * width + p / height] = 1;
+        let mut places: Vec<usize> = Vec::new();
+        for (x, column) in changes.iter().enumerate() {
+            for y in column {
+                let place = (wx + x) * self.height + y;
+                // A run that reaches the bottom goes on at the top of the next column.
+                if places.last() == Some(&place) {
+                    places.pop();
+                } else {
+                    places.push(place);
                 }
             }
-            at += n as usize;
         }
-        Some(Self::from_dense(width, height, &data))
+        places
+    }
+
+    /// A mask from COCO run lengths (column-major, clear first). `None` if their sum is not
+    /// `width * height`. Takes memory for the set pixels' rectangle only.
+    pub fn from_rle_counts(width: usize, height: usize, counts: &[u32]) -> Option<Self> {
+        let total: u64 = counts.iter().map(|&c| u64::from(c)).sum();
+        if total != (width as u64).checked_mul(height as u64)? {
+            return None;
+        }
+        let runs = column_runs(height, counts);
+        let Some(first) = runs.first() else {
+            return Some(Self::empty(width, height));
+        };
+        let (x1, x2) = (first.x, runs[runs.len() - 1].x + 1);
+        let y1 = runs.iter().map(|r| r.top).min()?;
+        let y2 = runs.iter().map(|r| r.bottom).max()?;
+        let (w, h) = (x2 - x1, y2 - y1);
+        // First only where pixels change down the columns, then summed up row by row.
+        let mut bits = vec![0u8; w * h];
+        for run in &runs {
+            bits[(run.top - y1) * w + run.x - x1] ^= 1;
+            if run.bottom < y2 {
+                bits[(run.bottom - y1) * w + run.x - x1] ^= 1;
+            }
+        }
+        for y in 1..h {
+            let (before, rest) = bits.split_at_mut(y * w);
+            for (bit, above) in rest[..w].iter_mut().zip(&before[(y - 1) * w..]) {
+                *bit ^= above;
+            }
+        }
+        Some(Self {
+            width,
+            height,
+            window: [x1, y1, w, h],
+            bits: Arc::new(bits),
+        })
+    }
+}
+
+/// Set pixels of one column, from `top` to before `bottom`.
+struct ColumnRun {
+    x: usize,
+    top: usize,
+    bottom: usize,
+}
+
+/// The set pixels of column-major run lengths, column by column.
+fn column_runs(height: usize, counts: &[u32]) -> Vec<ColumnRun> {
+    let mut runs = Vec::new();
+    let mut at = 0usize;
+    for (i, &n) in counts.iter().enumerate() {
+        let end = at + n as usize;
+        while i % 2 == 1 && at < end {
+            let x = at / height;
+            let until = end.min((x + 1) * height);
+            runs.push(ColumnRun {
+                x,
+                top: at - x * height,
+                bottom: until - x * height,
+            });
+            at = until;
+        }
+        at = end;
+    }
+    runs
+}
+
+/// Calls `found` with each place where two rows differ, eight bytes at a time where they do not.
+fn for_each_difference(a: &[u8], b: &[u8], mut found: impl FnMut(usize)) {
+    let mut at = 0;
+    for (left, right) in a.chunks(8).zip(b.chunks(8)) {
+        if left != right {
+            for (i, (l, r)) in left.iter().zip(right).enumerate() {
+                if l != r {
+                    found(at + i);
+                }
+            }
+        }
+        at += 8;
     }
 }
 
@@ -296,7 +399,7 @@ pub fn decompress_counts(text: &str) -> Option<Vec<u32>> {
             byte = bytes.next()?;
         }
         if counts.len() > 2 {
-            x += counts[counts.len() - 2];
+            x = x.checked_add(counts[counts.len() - 2])?;
         }
         counts.push(x);
     }
@@ -339,6 +442,39 @@ mod tests {
     }
 
     #[test]
+    fn run_lengths_at_the_edges_are_those_of_pycocotools() {
+        let dense = |w: usize, h: usize, on: &[(usize, usize)]| {
+            let mut data = vec![0; w * h];
+            for (x, y) in on {
+                data[y * w + x] = 1;
+            }
+            Mask::from_dense(w, h, &data)
+        };
+        for (mask, counts) in [
+            (dense(3, 2, &[]), vec![6]),
+            (Mask::from_dense(3, 2, &[1; 6]), vec![0, 6]),
+            (dense(3, 2, &[(0, 0)]), vec![0, 1, 5]),
+            (dense(3, 2, &[(2, 1)]), vec![5, 1]),
+            (dense(3, 2, &[(0, 1), (1, 0)]), vec![1, 2, 3]),
+            (
+                dense(3, 2, &[(0, 1), (1, 1), (1, 0), (2, 1)]),
+                vec![1, 3, 1, 1],
+            ),
+            (Mask::empty(0, 0), vec![0]),
+        ] {
+            assert_eq!(mask.rle_counts(), counts);
+            let [w, h] = [mask.width(), mask.height()];
+            assert_eq!(Mask::from_rle_counts(w, h, &counts), Some(mask));
+        }
+        let with_empty_runs = Mask::from_rle_counts(3, 2, &[1, 0, 1, 2, 0, 1, 1]);
+        assert_eq!(
+            with_empty_runs,
+            Some(dense(3, 2, &[(1, 0), (1, 1), (2, 0)]))
+        );
+        assert_eq!(Mask::from_rle_counts(1 << 40, 1 << 40, &[5]), None);
+    }
+
+    #[test]
     fn moving_out_and_back_loses_only_what_left() {
         let m = l_shape();
         let cut = m.cut(2, 2, 3, 3);
@@ -353,5 +489,8 @@ mod tests {
         let big = l_shape().resized(12, 10);
         assert_eq!(big.area(), 20);
         assert!(big.get(2, 2) && big.get(3, 3) && !big.get(1, 2));
+        // Where the ratio meets a whole number, OpenCV's rounding decides.
+        let third = Mask::from_dense(6, 1, &[0, 0, 1, 0, 0, 0]);
+        assert!(third.resized(34, 1).get(17, 0));
     }
 }

@@ -1,6 +1,14 @@
 //! Classical image processing.
 
+pub mod convert_grayscale;
+pub mod image_blur;
+pub mod threshold;
+
 use super::BlockSpec;
 
 /// The blocks of the family, sorted by type identifier.
-pub static BLOCKS: &[&BlockSpec] = &[];
+pub static BLOCKS: &[&BlockSpec] = &[
+    &convert_grayscale::BLOCK,
+    &image_blur::BLOCK,
+    &threshold::BLOCK,
+];

@@ -1,0 +1,145 @@
+//! The command line: arguments in, exit code out. Everything else is in the library.
+
+mod blocks;
+mod exec;
+mod host;
+mod validate;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::Value as Json;
+
+use crate::definition::error::WorkflowError;
+use crate::delivery::AddressPolicy;
+
+/// Runs Roboflow Workflows definitions on live cameras and recorded video.
+///
+/// Start with a definition and a source:
+///
+///   millrace run pipelines/people-crossing-a-line.json --source clip.mp4 --output out
+///
+/// Check a definition without running it with `millrace validate`, see what blocks exist with
+/// `millrace blocks`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "millrace",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What the log on standard error shows: error, warn, info, debug, trace, or a filter as in
+    /// `millrace=debug,ort=warn`.
+    #[arg(
+        long,
+        global = true,
+        env = "MILLRACE_LOG",
+        default_value = "warn",
+        value_name = "FILTER"
+    )]
+    pub log: String,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a definition once per line of inputs and print the results as JSON Lines.
+    Exec(exec::ExecArgs),
+    /// Check a definition and say everything that is wrong with it.
+    Validate(validate::ValidateArgs),
+    /// List the blocks that definitions may use, or describe one.
+    Blocks(blocks::BlocksArgs),
+}
+
+/// Arguments of every command that runs models.
+#[derive(Clone, Debug, Args)]
+pub struct HostArgs {
+    /// Folder of model packages; its `registry.json`, if there is one, maps model ids to folders.
+    #[arg(long, env = "MILLRACE_MODELS", value_name = "DIR")]
+    pub models: Option<PathBuf>,
+    /// Whether webhooks of definitions may reach private addresses, such as this machine [default:
+    /// true].
+    #[arg(
+        long,
+        env = AddressPolicy::VARIABLE,
+        value_name = "BOOL",
+        value_parser = clap::builder::BoolishValueParser::new(),
+        hide_env_values = true
+    )]
+    pub private_webhooks: Option<bool>,
+}
+
+impl Cli {
+    /// Does what the command says.
+    pub fn run(self) -> ExitCode {
+        init_log(&self.log);
+        match self.command {
+            Command::Exec(args) => exec::run(&args),
+            Command::Validate(args) => validate::run(&args),
+            Command::Blocks(args) => blocks::run(&args),
+        }
+    }
+}
+
+fn init_log(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // A second initialisation (tests in one process) keeps the first log.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// Exit codes: 0 all well, 1 something ran and failed, 2 refused before anything ran.
+const REFUSED: u8 = 2;
+
+/// Why a definition could not be used.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error("cannot read {path}: {source}; check the path")]
+    Read {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error("{path} is not JSON: {source}")]
+    Json {
+        path: String,
+        source: serde_json::Error,
+    },
+    #[error(transparent)]
+    Workflow(#[from] WorkflowError),
+    #[error(transparent)]
+    Models(#[from] crate::models::ModelError),
+}
+
+impl LoadError {
+    /// The error in the form of a workflow error.
+    fn to_json(&self) -> Json {
+        match self {
+            Self::Workflow(error) => error.to_json(),
+            other => serde_json::json!({
+                "message": other.to_string(),
+                "error_type": "WorkflowDefinitionError",
+                "context": "workflow_compilation | definition_loading",
+            }),
+        }
+    }
+}
+
+fn load_definition(path: &Path) -> Result<Json, LoadError> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read {
+        path: shown.clone(),
+        source,
+    })?;
+    serde_json::from_str(&text).map_err(|source| LoadError::Json {
+        path: shown,
+        source,
+    })
+}

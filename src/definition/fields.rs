@@ -1,0 +1,533 @@
+//! Validation and coercion of one field of a step: JSON against the shapes that the field accepts.
+//!
+//! Rules are those of section 1.5 of the engine specification: an exact match of any shape wins,
+//! then the first shape that accepts the value after coercion.
+
+use serde_json::{Number, Value as Json};
+
+use super::selector;
+use crate::blocks::{Bounds, Field, Ty};
+
+/// Something wrong inside a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// Path below the field, e.g. `[0].type`; empty for the field itself.
+    pub path: String,
+    /// Category, by the names that clients know from pydantic.
+    pub category: &'static str,
+    /// What is wrong.
+    pub message: String,
+}
+
+type Checked = Result<Json, Vec<FieldProblem>>;
+
+fn problem(category: &'static str, message: impl Into<String>) -> Vec<FieldProblem> {
+    vec![FieldProblem {
+        path: String::new(),
+        category,
+        message: message.into(),
+    }]
+}
+
+fn below(path: &str, problems: Vec<FieldProblem>) -> impl Iterator<Item = FieldProblem> {
+    problems.into_iter().map(move |p| FieldProblem {
+        path: format!("{path}{}", p.path),
+        ..p
+    })
+}
+
+/// Checks a literal or selector text against a field; answers the coerced JSON.
+pub fn check(field: &Field, json: &Json) -> Checked {
+    let coerced = check_union(field.types, json)?;
+    if let Some(x) = coerced.as_f64() {
+        field
+            .bounds
+            .check(x)
+            .map_err(|why| problem("out_of_range", why))?;
+    }
+    Ok(coerced)
+}
+
+/// Whether a field has a shape that refers to something, and where: in itself, in list items, in
+/// object values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReferencePlaces {
+    /// The value itself may be a reference.
+    pub whole: bool,
+    /// Items of a list may be.
+    pub items: bool,
+    /// Values of an object may be.
+    pub values: bool,
+}
+
+/// Where a field may hold references.
+pub fn reference_places(types: &[Ty]) -> ReferencePlaces {
+    let mut places = ReferencePlaces::default();
+    for ty in types {
+        match ty {
+            Ty::List(inner) | Ty::ListIn(inner, ..) => {
+                places.items |= inner.iter().any(is_reference)
+            }
+            Ty::Map(inner) => places.values |= inner.iter().any(is_reference),
+            Ty::Tuple(parts) => {
+                places.items |= parts.iter().flat_map(|p| p.iter()).any(is_reference)
+            }
+            other => places.whole |= is_reference(other),
+        }
+    }
+    places
+}
+
+/// Whether a shape is a selector.
+pub fn is_reference(ty: &Ty) -> bool {
+    matches!(
+        ty,
+        Ty::Selector(_)
+            | Ty::StepOutput(_)
+            | Ty::InputImage
+            | Ty::InputParameter(_)
+            | Ty::InputVideo
+            | Ty::Step
+    )
+}
+
+fn check_union(types: &[Ty], json: &Json) -> Checked {
+    let mut problems = Vec::new();
+    for ty in types {
+        if let Ok(value) = exact(ty, json) {
+            return Ok(value);
+        }
+    }
+    for ty in types {
+        match lax(ty, json) {
+            Ok(value) => return Ok(value),
+            Err(found) => problems.push((ty, found)),
+        }
+    }
+    Err(blame(types, json, problems))
+}
+
+/// The problems to show of a union none of whose shapes fits: those of the one structured shape
+/// that the value resembles, or one that lists what is accepted.
+fn blame(
+    types: &[Ty],
+    json: &Json,
+    mut problems: Vec<(&Ty, Vec<FieldProblem>)>,
+) -> Vec<FieldProblem> {
+    if problems.len() == 1 {
+        return problems.remove(0).1;
+    }
+    let resembles = |ty: &Ty| match json {
+        Json::Array(_) => matches!(
+            ty,
+            Ty::List(_) | Ty::ListIn(..) | Ty::Tuple(_) | Ty::Operations
+        ),
+        Json::Object(_) => matches!(ty, Ty::Map(_) | Ty::Statement | Ty::Object),
+        Json::Number(_) => matches!(ty, Ty::FloatIn(_) | Ty::IntIn(..)),
+        _ => false,
+    };
+    if let Some(at) = problems.iter().position(|(ty, _)| resembles(ty)) {
+        return problems.remove(at).1;
+    }
+    let accepted: Vec<String> = types.iter().map(describe).collect();
+    problem(
+        "union",
+        format!("must be {}, got {}", accepted.join(" or "), shape_of(json)),
+    )
+}
+
+fn shape_of(json: &Json) -> &'static str {
+    match json {
+        Json::Null => "null",
+        Json::Bool(_) => "a boolean",
+        Json::Number(n) if n.is_f64() => "a number",
+        Json::Number(_) => "a whole number",
+        Json::String(s) if selector::is_selector(s) => "a selector of another form",
+        Json::String(_) => "text",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "an object",
+    }
+}
+
+fn describe(ty: &Ty) -> String {
+    match ty {
+        Ty::Selector(kinds) => format!("a selector of {}", kinds.join("/")),
+        Ty::StepOutput(kinds) => format!("a step output of {}", kinds.join("/")),
+        Ty::InputImage => "a selector of an input image".into(),
+        Ty::InputParameter(_) => "a selector of an input parameter".into(),
+        Ty::InputVideo => "a selector of input video metadata".into(),
+        Ty::Step => "a step selector ($steps.<name>)".into(),
+        Ty::Bool => "true or false".into(),
+        Ty::Int | Ty::IntIn(..) => "a whole number".into(),
+        Ty::Float | Ty::FloatIn(_) => "a number".into(),
+        Ty::Str | Ty::Pattern(_) => "text".into(),
+        Ty::Null => "null".into(),
+        Ty::Any => "anything".into(),
+        Ty::OneOf(names) => format!("one of {}", names.join(", ")),
+        Ty::List(_) | Ty::ListIn(..) => "a list".into(),
+        Ty::Tuple(parts) => format!("a list of {} items", parts.len()),
+        Ty::Map(_) | Ty::Object | Ty::Custom(..) => "an object".into(),
+        Ty::Operations => "a list of operations".into(),
+        Ty::Statement => "a statement group".into(),
+    }
+}
+
+/// Accepts only values that already have the type.
+fn exact(ty: &Ty, json: &Json) -> Checked {
+    let keep = |fits: bool| {
+        if fits {
+            Ok(json.clone())
+        } else {
+            Err(Vec::new())
+        }
+    };
+    match ty {
+        Ty::Bool => keep(json.is_boolean()),
+        Ty::Int | Ty::IntIn(..) if !json.is_i64() && !json.is_u64() => Err(Vec::new()),
+        Ty::Float | Ty::FloatIn(_) if !json.is_f64() => Err(Vec::new()),
+        // Whatever accepts anything must not keep a later shape from matching exactly.
+        Ty::Any => Err(Vec::new()),
+        _ => lax(ty, json),
+    }
+}
+
+fn lax(ty: &Ty, json: &Json) -> Checked {
+    match ty {
+        Ty::Selector(_)
+        | Ty::StepOutput(_)
+        | Ty::InputImage
+        | Ty::InputParameter(_)
+        | Ty::InputVideo
+        | Ty::Step => check_selector(ty, json),
+        Ty::Bool => coerce_bool(json).map(Json::Bool),
+        Ty::Int => coerce_int(json).map(Json::from),
+        Ty::IntIn(low, high) => {
+            let i = coerce_int(json)?;
+            if i < *low {
+                Err(problem(
+                    "greater_than_equal",
+                    format!("must be at least {low}"),
+                ))
+            } else if i > *high {
+                Err(problem(
+                    "less_than_equal",
+                    format!("must be at most {high}"),
+                ))
+            } else {
+                Ok(Json::from(i))
+            }
+        }
+        Ty::Float => coerce_float(json, &Bounds::NONE),
+        Ty::FloatIn(bounds) => coerce_float(json, bounds),
+        Ty::Str => match json {
+            Json::String(_) => Ok(json.clone()),
+            _ => Err(problem(
+                "string_type",
+                format!("must be text, got {}", shape_of(json)),
+            )),
+        },
+        Ty::Pattern(pattern) => match json {
+            Json::String(s) if matches_pattern(pattern, s) => Ok(json.clone()),
+            _ => Err(problem(
+                "string_pattern_mismatch",
+                format!("must be text that matches `{pattern}`"),
+            )),
+        },
+        Ty::Null => match json {
+            Json::Null => Ok(Json::Null),
+            _ => Err(problem("none_required", "must be null")),
+        },
+        Ty::Any => Ok(json.clone()),
+        Ty::OneOf(names) => match json {
+            Json::String(s) if names.contains(&s.as_str()) => Ok(json.clone()),
+            _ => Err(problem(
+                "enum",
+                format!("must be one of {}", names.join(", ")),
+            )),
+        },
+        Ty::List(types) => check_list(types, json, 0, usize::MAX),
+        Ty::ListIn(types, least, most) => check_list(types, json, *least, *most),
+        Ty::Tuple(parts) => check_tuple(parts, json),
+        Ty::Map(types) => check_map(types, json),
+        Ty::Object => match json {
+            Json::Object(_) => Ok(json.clone()),
+            _ => Err(problem(
+                "dict_type",
+                format!("must be an object, got {}", shape_of(json)),
+            )),
+        },
+        Ty::Operations => crate::blocks::query::parse_chain(json)
+            .map(|_| json.clone())
+            .map_err(query_problems),
+        Ty::Statement => crate::blocks::query::parse_statement(json)
+            .map(|_| json.clone())
+            .map_err(query_problems),
+        Ty::Custom(check, _) => check(json).map_err(|why| problem("value_error", why)),
+    }
+}
+
+fn query_problems(problems: Vec<crate::blocks::query::ParseProblem>) -> Vec<FieldProblem> {
+    problems
+        .into_iter()
+        .map(|p| FieldProblem {
+            path: p.path,
+            category: "value_error",
+            message: p.message,
+        })
+        .collect()
+}
+
+fn matches_pattern(pattern: &str, text: &str) -> bool {
+    regex::Regex::new(pattern).is_ok_and(|r| r.is_match(text))
+}
+
+fn check_selector(ty: &Ty, json: &Json) -> Checked {
+    let fits = json.as_str().is_some_and(|text| match ty {
+        Ty::Selector(_) => selector::is_step_output(text) || selector::is_input(text),
+        Ty::StepOutput(_) => selector::is_step_output(text),
+        Ty::Step => selector::is_step(text),
+        _ => selector::is_input(text),
+    });
+    if fits {
+        return Ok(json.clone());
+    }
+    let message = format!("must be {}, got {}", describe(ty), shape_of(json));
+    Err(problem(
+        if json.is_string() {
+            "string_pattern_mismatch"
+        } else {
+            "string_type"
+        },
+        message,
+    ))
+}
+
+fn check_list(types: &[Ty], json: &Json, least: usize, most: usize) -> Checked {
+    let Json::Array(items) = json else {
+        return Err(problem(
+            "list_type",
+            format!("must be a list, got {}", shape_of(json)),
+        ));
+    };
+    if items.len() < least {
+        return Err(problem(
+            "too_short",
+            format!("must have at least {least} items, has {}", items.len()),
+        ));
+    }
+    if items.len() > most {
+        return Err(problem(
+            "too_long",
+            format!("must have at most {most} items, has {}", items.len()),
+        ));
+    }
+    let mut problems = Vec::new();
+    let mut coerced = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        match check_union(types, item) {
+            Ok(value) => coerced.push(value),
+            Err(found) => problems.extend(below(&format!("[{i}]"), found)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(Json::Array(coerced))
+    } else {
+        Err(problems)
+    }
+}
+
+fn check_tuple(parts: &[&[Ty]], json: &Json) -> Checked {
+    let Json::Array(items) = json else {
+        return Err(problem(
+            "tuple_type",
+            format!("must be a list, got {}", shape_of(json)),
+        ));
+    };
+    if items.len() != parts.len() {
+        let message = format!("must have {} items, has {}", parts.len(), items.len());
+        return Err(problem("too_short", message));
+    }
+    let mut problems = Vec::new();
+    let mut coerced = Vec::with_capacity(items.len());
+    for (i, (types, item)) in parts.iter().zip(items).enumerate() {
+        match check_union(types, item) {
+            Ok(value) => coerced.push(value),
+            Err(found) => problems.extend(below(&format!("[{i}]"), found)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(Json::Array(coerced))
+    } else {
+        Err(problems)
+    }
+}
+
+fn check_map(types: &[Ty], json: &Json) -> Checked {
+    let Json::Object(entries) = json else {
+        return Err(problem(
+            "dict_type",
+            format!("must be an object, got {}", shape_of(json)),
+        ));
+    };
+    let mut problems = Vec::new();
+    let mut coerced = serde_json::Map::new();
+    for (key, value) in entries {
+        match check_union(types, value) {
+            Ok(value) => {
+                coerced.insert(key.clone(), value);
+            }
+            Err(found) => problems.extend(below(&format!(".{key}"), found)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(Json::Object(coerced))
+    } else {
+        Err(problems)
+    }
+}
+
+fn coerce_bool(json: &Json) -> Result<bool, Vec<FieldProblem>> {
+    let parsed = match json {
+        Json::Bool(b) => Some(*b),
+        Json::Number(n) => match n.as_f64() {
+            Some(0.0) => Some(false),
+            Some(1.0) => Some(true),
+            _ => None,
+        },
+        Json::String(s) => match s.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" | "t" | "y" | "1" => Some(true),
+            "false" | "no" | "off" | "f" | "n" | "0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    };
+    parsed.ok_or_else(|| {
+        problem(
+            "bool_parsing",
+            format!("must be true or false, got {}", shape_of(json)),
+        )
+    })
+}
+
+fn coerce_int(json: &Json) -> Result<i64, Vec<FieldProblem>> {
+    let parsed = match json {
+        Json::Bool(b) => Some(i64::from(*b)),
+        Json::Number(n) => match (n.as_i64(), n.as_f64()) {
+            (Some(i), _) => Some(i),
+            (None, Some(f)) if f.fract() == 0.0 && f.abs() < 9.2e18 => Some(f as i64),
+            _ => None,
+        },
+        Json::String(s) => parse_int(s),
+        _ => None,
+    };
+    parsed.ok_or_else(|| {
+        problem(
+            "int_parsing",
+            format!("must be a whole number, got {}", shape_of(json)),
+        )
+    })
+}
+
+fn parse_int(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let whole = match text.split_once('.') {
+        Some((whole, zeros)) if zeros.bytes().all(|b| b == b'0') => whole,
+        Some(_) => return None,
+        None => text,
+    };
+    let digits = without_underscores(whole)?;
+    digits.parse().ok()
+}
+
+/// The text without single underscores between digits; `None` if one stands elsewhere.
+fn without_underscores(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    for (i, &b) in bytes.iter().enumerate() {
+        if b == b'_' {
+            let digit = |at: Option<&u8>| at.is_some_and(u8::is_ascii_digit);
+            if i == 0 || !digit(bytes.get(i - 1)) || !digit(bytes.get(i + 1)) {
+                return None;
+            }
+        }
+    }
+    Some(text.replace('_', ""))
+}
+
+fn coerce_float(json: &Json, bounds: &Bounds) -> Checked {
+    let parsed = match json {
+        Json::Bool(b) => Some(f64::from(u8::from(*b))),
+        Json::Number(n) => n.as_f64(),
+        Json::String(s) => without_underscores(s.trim()).and_then(|t| t.parse().ok()),
+        _ => None,
+    };
+    let Some(x) = parsed else {
+        return Err(problem(
+            "float_parsing",
+            format!("must be a number, got {}", shape_of(json)),
+        ));
+    };
+    bounds
+        .check(x)
+        .map_err(|why| problem("out_of_range", why))?;
+    // JSON has no NaN and no infinity: such text stays text, and the block sees it as it was.
+    Ok(Number::from_f64(x).map_or_else(|| json.clone(), Json::Number))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::values::kind;
+
+    fn accept(types: &'static [Ty], input: Json) -> Option<Json> {
+        check(&Field::required("f", types), &input).ok()
+    }
+
+    #[test]
+    fn coercion_follows_the_table_of_the_specification() {
+        for (input, want) in [
+            (json!(5), Some(5)),
+            (json!(true), Some(1)),
+            (json!(5.0), Some(5)),
+            (json!("5.0"), Some(5)),
+            (json!(" +5 "), Some(5)),
+            (json!("1_000"), Some(1000)),
+            (json!(5.5), None),
+            (json!("1e3"), None),
+            (json!("5.5"), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(
+                accept(&[Ty::Int], input.clone()),
+                want.map(Json::from),
+                "{input}"
+            );
+        }
+        assert_eq!(accept(&[Ty::Float], json!("1e3")), Some(json!(1000.0)));
+        assert_eq!(accept(&[Ty::Float], json!(5)), Some(json!(5.0)));
+        assert_eq!(accept(&[Ty::Bool], json!("YES")), Some(json!(true)));
+        assert_eq!(accept(&[Ty::Bool], json!(2)), None);
+        assert_eq!(accept(&[Ty::Str], json!(1)), None);
+    }
+
+    #[test]
+    fn unions_prefer_the_exact_type() {
+        assert_eq!(accept(&[Ty::Int, Ty::Str], json!("5")), Some(json!("5")));
+        assert_eq!(accept(&[Ty::Int, Ty::Str], json!(5.0)), Some(json!(5)));
+        assert_eq!(accept(&[Ty::Float, Ty::Int], json!(5)), Some(json!(5)));
+        assert_eq!(accept(&[Ty::Float, Ty::Int], json!("5")), Some(json!(5.0)));
+        assert_eq!(accept(&[Ty::Float, Ty::Int], json!(true)), Some(json!(1.0)));
+    }
+
+    #[test]
+    fn problems_name_the_place() {
+        let types: &[Ty] = &[Ty::List(&[Ty::Int])];
+        let problems = check(&Field::required("f", types), &json!([1, "x"])).unwrap_err();
+        assert_eq!(problems[0].path, "[1]");
+        let bounded = Field::required("f", &[Ty::Float, Ty::Selector(&[kind::FLOAT])])
+            .bounds(Bounds::at_least(0.0));
+        assert!(check(&bounded, &json!(-1)).is_err());
+        assert!(check(&bounded, &json!("$inputs.x")).is_ok());
+    }
+}

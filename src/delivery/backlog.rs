@@ -1,0 +1,134 @@
+//! Where events wait for their delivery.
+//!
+//! A receiver has one [`Backlog`]. It decides which event goes next: events of one stream go one
+//! after the other, in the order in which they were put in, and an event that has to be sent again
+//! holds up its own stream only; among streams the oldest event goes first. The backlog never
+//! sends anything, it only answers [`Backlog::claim`] and is told the result by
+//! [`Backlog::settle`], so a durable one takes the place of [`MemoryBacklog`] without a change to
+//! the sending.
+//!
+//! A backlog is bounded in events and bytes; [`Overflow`] names what happens beyond.
+
+mod memory;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use memory::MemoryBacklog;
+
+use super::request::Request;
+
+/// What happens to an event for which there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The new event is refused.
+    Refuse,
+    /// The oldest events that are not under way make room.
+    #[default]
+    DropOldest,
+    /// Whoever puts the event in waits until there is room.
+    Block,
+}
+
+/// Bounds of a backlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Events.
+    pub events: usize,
+    /// Bytes of their requests.
+    pub bytes: usize,
+    /// What happens beyond.
+    pub overflow: Overflow,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            events: 1000,
+            bytes: 64 << 20,
+            overflow: Overflow::default(),
+        }
+    }
+}
+
+/// Something that happened on a stream, as the request that tells a receiver.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Stream whose order the event keeps; events without a stream share the empty text.
+    pub stream: Arc<str>,
+    /// The request.
+    pub request: Arc<Request>,
+}
+
+/// An event handed out for one attempt.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Its number in the backlog.
+    pub id: u64,
+    /// The event.
+    pub event: Event,
+    /// Attempts made before this one.
+    pub attempts: u32,
+}
+
+/// What a backlog has for a sender.
+#[derive(Clone, Debug)]
+pub enum Claim {
+    /// An event to send now.
+    Event(Claimed),
+    /// Nothing before this time (on the clock of the call).
+    NotBefore(Duration),
+    /// Nothing, until an event is put in or settled.
+    Nothing,
+}
+
+/// Result of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// The event is done with: delivered or given up.
+    Done,
+    /// The event is to be sent again, not before this time.
+    Again(Duration),
+    /// As [`Self::Again`], and no other event of the receiver goes before that time either.
+    Pause(Duration),
+}
+
+/// Why an event was not put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutError {
+    /// No room, and the policy is to refuse (or nothing could make room).
+    Full,
+    /// The backlog was retired: ask for a new one.
+    Retired,
+    /// Delivery is being closed.
+    Closed,
+}
+
+/// Events that wait for one receiver.
+pub trait Backlog: Send + Sync {
+    /// Puts an event in and returns how many older ones were dropped for it.
+    fn put(&self, event: Event) -> Result<usize, PutError>;
+
+    /// Hands out the next event that may be sent at this time.
+    fn claim(&self, now: Duration) -> Claim;
+
+    /// Takes the result of an attempt.
+    fn settle(&self, claimed: &Claimed, settlement: Settlement);
+
+    /// Closes the backlog for good if nothing waits in it, and says whether it did.
+    fn retire(&self) -> bool;
+
+    /// Takes no more events; those that wait stay.
+    fn close(&self);
+
+    /// Gives up everything that waits, and returns how many events those were.
+    fn discard(&self) -> usize;
+
+    /// Number of events that wait or are under way.
+    fn len(&self) -> usize;
+
+    /// Whether nothing waits or is under way.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,382 @@
+//! One attempt to deliver a request: connect, send, read the status.
+//!
+//! Redirects are followed here and not by the HTTP library, because each hop has to pass the
+//! address policy and because the reference's rules for the method after a redirect are these:
+//! 303 turns into GET, 302 too, 301 only for POST, 307 and 308 keep method and body. Credentials
+//! do not follow to another host. Only the status of an answer counts; its body is thrown away.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, LOCATION, PROXY_AUTHORIZATION, RETRY_AFTER,
+};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Method, StatusCode};
+use url::Url;
+
+use super::address::{self, AddressPolicy, AddressRefused, GlobalResolver};
+use super::redacted::Redacted;
+use super::request::{Request, RequestError};
+use super::retry;
+use crate::clock::Clock;
+
+/// Redirects followed for one attempt.
+const MAX_REDIRECTS: usize = 30;
+/// Bytes of an answer that are read so that its connection can be used again.
+const MAX_ANSWER: usize = 64 * 1024;
+/// Time that a connection may take to come about, if the whole exchange has more.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a receiver answered to an attempt that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// No answer in time.
+    #[error("timed out after {} s waiting for {url}", limit.as_secs_f64())]
+    Timeout {
+        /// Where the request went.
+        url: Redacted,
+        /// The limit.
+        limit: Duration,
+    },
+    /// No connection, or one that broke.
+    #[error("could not reach {url}: {reason}")]
+    Network {
+        /// Where the request went.
+        url: Redacted,
+        /// What the network said.
+        reason: String,
+    },
+    /// The receiver answered with an error.
+    #[error("{status} {} Error: {} for url: {url}", side(*status), phrase(*status))]
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// Where the request went.
+        url: Redacted,
+        /// Wait that the receiver asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The receiver redirects without end.
+    #[error("Exceeded {MAX_REDIRECTS} redirects.")]
+    Redirects,
+    /// The address policy forbids the address.
+    #[error(transparent)]
+    Address(#[from] AddressRefused),
+    /// The request itself is not possible.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Delivery could not be started on this machine.
+    #[error("delivery could not be started: {0}")]
+    Internal(String),
+}
+
+fn side(status: u16) -> &'static str {
+    if status < 500 { "Client" } else { "Server" }
+}
+
+fn phrase(status: u16) -> &'static str {
+    StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("Unknown")
+}
+
+/// Cause of a failure: a closed set, for counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// No answer in time.
+    Timeout,
+    /// No connection, or one that broke.
+    Network,
+    /// Status 408, 425, 429 or 5xx: the receiver cannot take it now.
+    Busy,
+    /// Another status: the receiver does not want it.
+    Refused,
+    /// The address policy forbids the address.
+    Address,
+    /// The request itself is not possible.
+    Request,
+}
+
+impl Cause {
+    /// Name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Network => "network",
+            Self::Busy => "busy",
+            Self::Refused => "refused",
+            Self::Address => "address",
+            Self::Request => "request",
+        }
+    }
+}
+
+impl Failure {
+    /// Its cause.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Timeout { .. } => Cause::Timeout,
+            Self::Network { .. } => Cause::Network,
+            Self::Status { status, .. } if is_passing(*status) => Cause::Busy,
+            Self::Status { .. } | Self::Redirects => Cause::Refused,
+            Self::Address(_) => Cause::Address,
+            Self::Request(_) | Self::Internal(_) => Cause::Request,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn retry(&self) -> bool {
+        match self {
+            Self::Address(refused) => refused.may_pass(),
+            _ => matches!(self.cause(), Cause::Timeout | Cause::Network | Cause::Busy),
+        }
+    }
+
+    /// Wait that the receiver asked for.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } if self.retry() => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+fn is_passing(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..)
+}
+
+/// The two clients: one for any address, one that connects to global addresses only.
+pub(super) struct Clients {
+    open: Client,
+    strict: Client,
+}
+
+impl Clients {
+    /// Clients that trust the certificate authorities of the machine. Where it has none, `https`
+    /// receivers fail their check, and the others are served all the same.
+    pub(super) fn new() -> Result<Self, reqwest::Error> {
+        Self::built(Client::builder).or_else(|_| {
+            tracing::warn!(
+                "no certificate authorities on this machine (package ca-certificates): \
+                 https receivers cannot be verified"
+            );
+            Self::without_authorities()
+        })
+    }
+
+    fn without_authorities() -> Result<Self, reqwest::Error> {
+        Self::built(|| Client::builder().tls_certs_only([]))
+    }
+
+    fn built(builder: impl Fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
+        let builder = || {
+            builder()
+                .redirect(Policy::none())
+                .referer(false)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")))
+        };
+        Ok(Self {
+            open: builder().build()?,
+            strict: builder().no_proxy().dns_resolver(GlobalResolver).build()?,
+        })
+    }
+
+    /// Sends the request once.
+    pub(super) async fn attempt(
+        &self,
+        request: &Request,
+        clock: &dyn Clock,
+    ) -> Result<Answer, Failure> {
+        match tokio::time::timeout(request.timeout, self.follow(request, clock)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::Timeout {
+                url: request.redacted_url(),
+                limit: request.timeout,
+            }),
+        }
+    }
+
+    /// Sends the request and goes where redirects lead.
+    async fn follow(&self, request: &Request, clock: &dyn Clock) -> Result<Answer, Failure> {
+        let mut hop = request.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let mut response = self.send(&hop).await?;
+            let status = response.status();
+            let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
+            let location = header(LOCATION).and_then(|to| hop.url.join(to).ok());
+            let follows = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+            if status.is_redirection() && hop.addresses == AddressPolicy::GlobalOnly {
+                return Err(AddressRefused::Redirect.into());
+            }
+            if let (true, Some(to)) = (follows, location) {
+                redirect(&mut hop, status, to)?;
+                continue;
+            }
+            if status.is_client_error() || status.as_u16() >= 500 {
+                let now = clock.now().unix_seconds();
+                return Err(Failure::Status {
+                    status: status.as_u16(),
+                    url: hop.redacted_url(),
+                    retry_after: header(RETRY_AFTER).and_then(|t| retry::retry_after(t, now)),
+                });
+            }
+            drain(&mut response).await;
+            return Ok(Answer {
+                status: status.as_u16(),
+            });
+        }
+        Err(Failure::Redirects)
+    }
+
+    async fn send(&self, request: &Request) -> Result<reqwest::Response, Failure> {
+        let client = match request.addresses {
+            AddressPolicy::Any => &self.open,
+            AddressPolicy::GlobalOnly => {
+                address::check_url(&request.url)?;
+                &self.strict
+            }
+        };
+        client
+            .request(request.method.clone(), request.url.clone())
+            .headers(request.headers.clone())
+            .body(request.body.clone())
+            .send()
+            .await
+            .map_err(|error| failure(request, error))
+    }
+}
+
+/// Reads what little an answer says, so that its connection can serve the next request.
+async fn drain(response: &mut reqwest::Response) {
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        read += chunk.len();
+        if read > MAX_ANSWER {
+            return;
+        }
+    }
+}
+
+/// Turns the request into the one that a redirect asks for.
+fn redirect(request: &mut Request, status: StatusCode, to: Url) -> Result<(), Failure> {
+    if !matches!(to.scheme(), "http" | "https") {
+        return Err(RequestError::Scheme(to.scheme().into()).into());
+    }
+    let becomes_get = match status.as_u16() {
+        301 => request.method == Method::POST,
+        302 | 303 => request.method != Method::HEAD,
+        _ => false,
+    };
+    if becomes_get {
+        request.method = Method::GET;
+        request.body = Bytes::new();
+        request.headers.remove(CONTENT_TYPE);
+        request.headers.remove(CONTENT_LENGTH);
+    }
+    if to.origin() != request.url.origin() {
+        for name in [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE] {
+            request.headers.remove(name);
+        }
+    }
+    request.url = to;
+    Ok(())
+}
+
+fn failure(request: &Request, error: reqwest::Error) -> Failure {
+    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(inner) = cause {
+        if let Some(refused) = inner.downcast_ref::<AddressRefused>() {
+            return refused.clone().into();
+        }
+        cause = inner.source();
+    }
+    let url = request.redacted_url();
+    if error.is_timeout() {
+        return Failure::Timeout {
+            url,
+            limit: request.timeout.min(CONNECT_TIMEOUT),
+        };
+    }
+    Failure::Network {
+        url,
+        reason: reason(&error.without_url()),
+    }
+}
+
+/// The innermost text of an error: the outer ones only repeat that sending failed.
+fn reason(error: &(dyn StdError + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(inner) = innermost.source() {
+        innermost = inner;
+    }
+    innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        let status = |status| Failure::Status {
+            status,
+            url: Redacted::text("http://h/"),
+            retry_after: Some(Duration::from_secs(1)),
+        };
+        for code in [408, 425, 429, 500, 502, 503, 504, 599] {
+            assert!(status(code).retry(), "{code}");
+        }
+        for code in [400, 401, 403, 404, 410, 422] {
+            assert!(!status(code).retry(), "{code}");
+            assert_eq!(status(code).retry_after(), None);
+        }
+        assert!(!Failure::from(AddressRefused::Redirect).retry());
+        assert!(Failure::from(AddressRefused::Unresolved("h".into())).retry());
+    }
+
+    #[test]
+    fn errors_read_as_clients_know_them() {
+        let failure = Failure::Status {
+            status: 503,
+            url: Redacted::text("http://h/p"),
+            retry_after: None,
+        };
+        assert_eq!(
+            failure.to_string(),
+            "503 Server Error: Service Unavailable for url: http://h/p"
+        );
+    }
+
+    #[test]
+    fn a_machine_without_certificate_authorities_still_has_clients() {
+        assert!(Clients::without_authorities().is_ok());
+    }
+
+    #[test]
+    fn credentials_stay_with_their_host() {
+        let request = Request::new("POST", "http://a/x", AddressPolicy::Any)
+            .and_then(|r| r.header("Authorization", b"secret"))
+            .unwrap();
+        let go = |to: &str, status: u16| {
+            let mut request = request.clone();
+            let status = StatusCode::from_u16(status).unwrap();
+            redirect(&mut request, status, Url::parse(to).unwrap()).unwrap();
+            request
+        };
+        assert!(go("http://a/y", 307).headers.contains_key(AUTHORIZATION));
+        assert!(!go("http://b/y", 307).headers.contains_key(AUTHORIZATION));
+        assert_eq!(go("http://a/y", 307).method, Method::POST);
+        assert_eq!(go("http://a/y", 302).method, Method::GET);
+    }
+}

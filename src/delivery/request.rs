@@ -1,0 +1,237 @@
+//! One HTTP request as it is kept for sending, once or many times.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+use uuid::Uuid;
+
+use super::address::{AddressPolicy, AddressRefused, has_backslash_in_authority};
+use super::redacted::Redacted;
+
+/// Header by which a receiver recognises an event that it already has.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A request that can be sent any number of times; it carries the same idempotency key each time.
+#[derive(Clone)]
+pub struct Request {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) timeout: Duration,
+    pub(super) addresses: AddressPolicy,
+}
+
+/// Why a request could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The address cannot be read.
+    #[error("Invalid URL ({0}), use http://HOST/PATH or https://HOST/PATH")]
+    Url(url::ParseError),
+    /// The address is not one of HTTP.
+    #[error("No connection adapters were found for scheme `{0}`, use http or https")]
+    Scheme(String),
+    /// The address is not allowed.
+    #[error(transparent)]
+    Address(#[from] AddressRefused),
+    /// The method has no name that HTTP allows.
+    #[error("Handler for HTTP method `{0}` not registered")]
+    Method(String),
+    /// The name of a header is not one.
+    #[error("Invalid header name `{0}`")]
+    HeaderName(String),
+    /// The value of a header has characters that it cannot have.
+    #[error(
+        "Invalid leading whitespace, reserved character(s), or return character(s) in value of header `{0}`"
+    )]
+    HeaderValue(String),
+    /// The timeout is not positive.
+    #[error(
+        "Attempted to set connect timeout to {0}, but the timeout cannot be set to a value less than or equal to 0."
+    )]
+    Timeout(i64),
+}
+
+impl Request {
+    /// A request with a new idempotency key, no body and a timeout of ten seconds for the whole
+    /// exchange.
+    pub fn new(method: &str, url: &str, addresses: AddressPolicy) -> Result<Self, RequestError> {
+        if addresses == AddressPolicy::GlobalOnly && has_backslash_in_authority(url) {
+            return Err(AddressRefused::Backslash.into());
+        }
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| RequestError::Method(method.into()))?;
+        let url = Url::parse(url).map_err(RequestError::Url)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(match addresses {
+                AddressPolicy::Any => RequestError::Scheme(url.scheme().into()),
+                AddressPolicy::GlobalOnly => AddressRefused::NotHttp.into(),
+            });
+        }
+        let mut headers = HeaderMap::new();
+        let key = Uuid::new_v4().to_string();
+        if let Ok(value) = HeaderValue::from_str(&key) {
+            headers.insert(IDEMPOTENCY_KEY, value);
+        }
+        Ok(Self {
+            method,
+            url,
+            headers,
+            body: Bytes::new(),
+            timeout: Duration::from_secs(10),
+            addresses,
+        })
+    }
+
+    /// The same request with an encoded query (`a=1&b=2`) behind the one that the address has.
+    #[must_use]
+    pub fn query(mut self, encoded: &str) -> Self {
+        if !encoded.is_empty() {
+            let query = match self.url.query() {
+                Some(own) if !own.is_empty() => format!("{own}&{encoded}"),
+                _ => encoded.to_owned(),
+            };
+            self.url.set_query(Some(&query));
+        }
+        self
+    }
+
+    /// The same request with a body and its type, unless the type is already set.
+    #[must_use]
+    pub fn body(mut self, content_type: HeaderValue, body: impl Into<Bytes>) -> Self {
+        self.headers.entry(CONTENT_TYPE).or_insert(content_type);
+        self.body = body.into();
+        self
+    }
+
+    /// The same request with a header, in place of one of that name.
+    pub fn header(mut self, name: &str, value: &[u8]) -> Result<Self, RequestError> {
+        let known: HeaderName = name
+            .parse()
+            .map_err(|_| RequestError::HeaderName(name.into()))?;
+        let starts_blank = value.first().is_some_and(u8::is_ascii_whitespace);
+        let mut value = HeaderValue::from_bytes(value)
+            .ok()
+            .filter(|_| !starts_blank)
+            .ok_or_else(|| RequestError::HeaderValue(name.into()))?;
+        value.set_sensitive(true);
+        self.headers.insert(known, value);
+        Ok(self)
+    }
+
+    /// The same request with a limit for the whole exchange.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The same request with a limit in seconds, as definitions have it.
+    pub fn timeout_seconds(self, seconds: i64) -> Result<Self, RequestError> {
+        match u64::try_from(seconds) {
+            Ok(positive @ 1..) => Ok(self.timeout(Duration::from_secs(positive))),
+            _ => Err(RequestError::Timeout(seconds)),
+        }
+    }
+
+    /// Where it goes, safe to show.
+    pub fn redacted_url(&self) -> Redacted {
+        Redacted::url(&self.url)
+    }
+
+    /// Who receives it: scheme, host and port. Requests to one receiver share a queue.
+    pub fn receiver(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
+    /// Bytes that it takes while it waits: its body, and a round number for the rest.
+    pub fn size(&self) -> usize {
+        self.body.len() + 1024
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} {} ({} bytes)",
+            self.method,
+            self.redacted_url(),
+            self.body.len()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post(url: &str) -> Result<Request, RequestError> {
+        Request::new("POST", url, AddressPolicy::Any)
+    }
+
+    #[test]
+    fn a_query_goes_behind_that_of_the_address() {
+        let request = post("http://h/p?a=1").unwrap().query("b=x+y&b=%C3%A9");
+        assert_eq!(request.url.as_str(), "http://h/p?a=1&b=x+y&b=%C3%A9");
+        let without = post("http://h/p").unwrap().query("");
+        assert_eq!(without.url.as_str(), "http://h/p");
+    }
+
+    #[test]
+    fn a_type_set_by_hand_wins_and_headers_are_checked() {
+        let request = post("http://h/")
+            .unwrap()
+            .header("content-type", b"application/vnd.x+json")
+            .unwrap()
+            .body(HeaderValue::from_static("application/json"), "{}");
+        assert_eq!(request.headers[CONTENT_TYPE], "application/vnd.x+json");
+        for (name, value) in [("a b", "x"), ("a", " x"), ("a", "x\r\nEvil: 1")] {
+            assert!(
+                post("http://h/")
+                    .unwrap()
+                    .header(name, value.as_bytes())
+                    .is_err()
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_that_lead_nowhere_are_refused() {
+        for (url, text) in [
+            (
+                "hook",
+                "Invalid URL (relative URL without a base), use http://HOST/PATH or https://HOST/PATH",
+            ),
+            (
+                "ftp://h/",
+                "No connection adapters were found for scheme `ftp`, use http or https",
+            ),
+        ] {
+            assert_eq!(post(url).unwrap_err().to_string(), text);
+        }
+        let strict = |url| Request::new("POST", url, AddressPolicy::GlobalOnly).unwrap_err();
+        assert_eq!(
+            strict("http://a.com\\@127.0.0.1/").to_string(),
+            "Webhook URL authority contains a backslash"
+        );
+        assert_eq!(
+            strict("ftp://h/").to_string(),
+            "Webhook requires an HTTP(S) URL with a valid host"
+        );
+        let timeout = post("http://h/").unwrap().timeout_seconds(0);
+        assert!(matches!(timeout, Err(RequestError::Timeout(0))));
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let request = post("https://u:p@h/x?k=v")
+            .unwrap()
+            .header("authorization", b"s3cret");
+        let shown = format!("{:?}", request.unwrap());
+        assert_eq!(shown, "POST https://***@h/x?k=*** (0 bytes)");
+    }
+}
