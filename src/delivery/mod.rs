@@ -23,6 +23,7 @@ mod receiver;
 mod redacted;
 pub mod request;
 pub mod retry;
+pub mod video;
 pub mod webhook;
 
 use std::collections::HashMap;
