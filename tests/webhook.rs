@@ -8,8 +8,7 @@ mod receiver;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millrace::blocks::state::CacheStore;
-use millrace::blocks::{Block, Context, Inputs, Output, Services, registry};
+use millrace::blocks::{Block, BlockError, Context, Inputs, Output, Services, registry};
 use millrace::clock::ManualClock;
 use millrace::definition::step::{FieldValue, Step};
 use millrace::delivery::webhook::Webhook;
@@ -17,7 +16,6 @@ use millrace::delivery::{
     AddressPolicy, Capacity, Cause, Counts, Dispatcher, DropCause, Event, Overflow, Request,
     RetryPolicy, Settings,
 };
-use millrace::models::ModelStore;
 use millrace::values::Value;
 use receiver::{Receiver, Reply};
 use serde_json::{Value as Json, json};
@@ -279,10 +277,8 @@ impl Sink {
         let clock = Arc::new(ManualClock::default());
         let services = Services {
             clock: clock.clone(),
-            models: Arc::new(ModelStore::default()),
             dispatcher: Arc::new(Dispatcher::new(settings)),
-            cache: Arc::new(CacheStore::default()),
-            disable_sinks: false,
+            ..Services::default()
         };
         Self {
             block: (spec.build)(&step, &services).unwrap(),
@@ -303,6 +299,14 @@ impl Sink {
 
     /// `error_status`, `throttling_status` and `message` of one element.
     fn run(&mut self, stream: &str) -> (bool, bool, String) {
+        let Output::One(row) = self.try_run(stream).unwrap() else {
+            panic!("one row expected");
+        };
+        let text = row[2].as_str().unwrap().to_owned();
+        (row[0].as_bool().unwrap(), row[1].as_bool().unwrap(), text)
+    }
+
+    fn try_run(&mut self, stream: &str) -> Result<Output, BlockError> {
         let values: Vec<Value> = self
             .step
             .values
@@ -319,11 +323,7 @@ impl Sink {
             services: &self.services,
         };
         let inputs = Inputs::new(self.step.spec, &values);
-        let Ok(Output::One(row)) = self.block.run(&inputs, &cx) else {
-            panic!("one row expected");
-        };
-        let text = row[2].as_str().unwrap().to_owned();
-        (row[0].as_bool().unwrap(), row[1].as_bool().unwrap(), text)
+        self.block.run(&inputs, &cx)
     }
 }
 
@@ -390,6 +390,30 @@ fn the_block_sends_an_empty_object_forms_and_files() {
              --{boundary}--\r\n"
         )
     );
+}
+
+#[test]
+fn operations_change_values_before_they_are_sent() {
+    let receiver = Receiver::ok();
+    let upper = json!([{"type": "StringToUpperCase"}]);
+    let mut sink = Sink::foreground(json!({
+        "url": receiver.url("/"), "method": "POST",
+        "json_payload": {"name": "gate", "tags": ["a", "b"], "other": "same"},
+        "json_payload_operations": {
+            "name": upper, "tags": [{"type": "SequenceLength"}], "missing": upper, "other": [],
+        },
+    }));
+    assert_eq!(sink.run("s"), sent());
+    assert_eq!(
+        receiver.received()[0].text(),
+        r#"{"name": "GATE", "tags": 2, "other": "same"}"#
+    );
+    let mut failing = Sink::foreground(json!({
+        "url": receiver.url("/"), "method": "POST",
+        "form_data": {"n": 1}, "form_data_operations": {"n": upper},
+    }));
+    assert!(failing.try_run("s").is_err(), "fails the step");
+    assert_eq!(receiver.received().len(), 1);
 }
 
 #[test]

@@ -5,10 +5,10 @@
 
 #![warn(missing_docs)]
 
-mod chw;
+pub mod antialias;
 mod order;
+pub mod planes;
 mod yuv;
 
-pub use chw::bgr_to_chw;
 pub use order::{drop_alpha, inks_to_bgr, repeat_gray, swap_red_blue};
 pub use yuv::{Yuv, yuv_to_bgr};

@@ -260,6 +260,19 @@ pub struct Services {
     pub disable_sinks: bool,
 }
 
+impl Default for Services {
+    /// The machine's clock, no models, a dispatcher and an empty cache of its own.
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(crate::clock::SystemClock::default()),
+            models: Arc::default(),
+            dispatcher: Arc::default(),
+            cache: Arc::default(),
+            disable_sinks: false,
+        }
+    }
+}
+
 /// Why a block failed on an element.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BlockError {

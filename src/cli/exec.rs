@@ -10,11 +10,13 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::{HostArgs, LoadError, REFUSED, host, load_definition};
+use crate::clock::{Clock, SystemClock};
 use crate::definition::error::{ErrorClass, WorkflowError};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::plan::Plan;
+use crate::values::Timestamp;
 use crate::values::deserialise::InputOptions;
-use crate::values::serialise::OutputOptions;
+use crate::values::serialise::{self, OutputOptions};
 
 /// Arguments of `millrace exec`.
 #[derive(Debug, Args)]
@@ -90,15 +92,25 @@ fn prepare(args: &ExecArgs) -> Result<Engine, LoadError> {
     let definition = load_definition(&args.definition)?;
     let plan = Arc::new(Plan::compile(&definition)?);
     let options = input_options(args);
-    Ok(Engine::new(plan, host::services(&args.host), options)?)
+    let services = host::services_in_foreground(&args.host)?;
+    Ok(Engine::new(plan, services, options)?)
 }
 
-fn input_options(_args: &ExecArgs) -> InputOptions {
-    InputOptions::default()
+fn input_options(args: &ExecArgs) -> InputOptions {
+    InputOptions {
+        local_files: args.allow_local_images,
+        ..InputOptions::default()
+    }
 }
 
-fn output_options(_args: &ExecArgs) -> OutputOptions {
-    OutputOptions {}
+fn output_options(args: &ExecArgs, now: Timestamp) -> OutputOptions {
+    OutputOptions {
+        image_format: match args.image_format {
+            ImageFormat::Jpeg => serialise::ImageFormat::default(),
+            ImageFormat::Png => serialise::ImageFormat::Png,
+        },
+        now,
+    }
 }
 
 /// Runs every line; answers how many failed.
@@ -108,14 +120,15 @@ fn run_lines(
     input: impl BufRead,
     out: &mut impl Write,
 ) -> io::Result<usize> {
+    let clock = SystemClock::default();
     let mut failed = 0;
     for line in input.lines() {
         let line = line?;
         if line.trim().is_empty() {
             continue;
         }
-        let result =
-            parse_inputs(&line).and_then(|inputs| engine.run(&inputs, &output_options(args)));
+        let result = parse_inputs(&line)
+            .and_then(|inputs| engine.run(&inputs, &output_options(args, clock.now())));
         let result = match result {
             Ok(outputs) => json!({"outputs": outputs}),
             Err(error) => {

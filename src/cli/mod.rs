@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::Value as Json;
 
 use crate::definition::error::WorkflowError;
+use crate::delivery::AddressPolicy;
 
 /// Runs Roboflow Workflows definitions on live cameras and recorded video.
 ///
@@ -61,6 +62,16 @@ pub struct HostArgs {
     /// Folder of model packages; its `registry.json`, if there is one, maps model ids to folders.
     #[arg(long, env = "MILLRACE_MODELS", value_name = "DIR")]
     pub models: Option<PathBuf>,
+    /// Whether webhooks of definitions may reach private addresses, such as this machine [default:
+    /// true].
+    #[arg(
+        long,
+        env = AddressPolicy::VARIABLE,
+        value_name = "BOOL",
+        value_parser = clap::builder::BoolishValueParser::new(),
+        hide_env_values = true
+    )]
+    pub private_webhooks: Option<bool>,
 }
 
 impl Cli {
@@ -103,6 +114,8 @@ enum LoadError {
     },
     #[error(transparent)]
     Workflow(#[from] WorkflowError),
+    #[error(transparent)]
+    Models(#[from] crate::models::ModelError),
 }
 
 impl LoadError {

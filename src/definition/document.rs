@@ -454,8 +454,8 @@ fn parse_step(place: &str, entry: &Map<String, Json>, problems: &mut Problems) -
         return None;
     };
     let Some(spec) = registry::find(type_tag) else {
-        let known: Vec<&str> = registry::all().map(BlockSpec::type_id).collect();
-        let message = format!("unknown block type; known: {}", known.join(", "));
+        let listed = problems.lines.iter().any(|l| l.contains("known types:"));
+        let message = unknown_type(type_tag, listed);
         report(problems, None, "", "union_tag_invalid", &message);
         return None;
     };
@@ -484,10 +484,37 @@ fn parse_step(place: &str, entry: &Map<String, Json>, problems: &mut Problems) -
         spec,
         values,
     };
-    for p in spec.check.map(|check| check(&step)).unwrap_or_default() {
+    let checks = [spec.check, spec.literal_check].into_iter().flatten();
+    for p in checks.flat_map(|check| check(&step)) {
         report(problems, p.field, "", "value_error", &p.message);
     }
     Some(step)
+}
+
+/// What to say of a block type that does not exist: what comes close, and once per definition the
+/// types that there are.
+fn unknown_type(type_tag: &str, listed: bool) -> String {
+    let mut message = "unknown block type".to_owned();
+    let stem = |tag: &str| -> String {
+        let name = tag.rsplit('/').next().unwrap_or(tag);
+        let name = name.split('@').next().unwrap_or(name);
+        name.chars()
+            .filter(|c| c.is_alphanumeric())
+            .flat_map(char::to_lowercase)
+            .collect()
+    };
+    let wanted = stem(type_tag);
+    let close = registry::all()
+        .map(BlockSpec::type_id)
+        .find(|known| stem(known) == wanted);
+    if let Some(close) = close {
+        message.push_str(&format!("; did you mean {close}?"));
+    }
+    if !listed {
+        let known: Vec<&str> = registry::all().map(BlockSpec::type_id).collect();
+        message.push_str(&format!("; known types: {}", known.join(", ")));
+    }
+    message
 }
 
 fn parse_field(field: &Field, entry: &Map<String, Json>) -> Result<FieldValue, Vec<FieldProblem>> {

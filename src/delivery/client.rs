@@ -13,7 +13,7 @@ use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, LOCATION, PROXY_AUTHORIZATION, RETRY_AFTER,
 };
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, StatusCode};
 use url::Url;
 
 use super::address::{self, AddressPolicy, AddressRefused, GlobalResolver};
@@ -162,9 +162,25 @@ pub(super) struct Clients {
 }
 
 impl Clients {
+    /// Clients that trust the certificate authorities of the machine. Where it has none, `https`
+    /// receivers fail their check, and the others are served all the same.
     pub(super) fn new() -> Result<Self, reqwest::Error> {
+        Self::built(Client::builder).or_else(|_| {
+            tracing::warn!(
+                "no certificate authorities on this machine (package ca-certificates): \
+                 https receivers cannot be verified"
+            );
+            Self::without_authorities()
+        })
+    }
+
+    fn without_authorities() -> Result<Self, reqwest::Error> {
+        Self::built(|| Client::builder().tls_certs_only([]))
+    }
+
+    fn built(builder: impl Fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
         let builder = || {
-            Client::builder()
+            builder()
                 .redirect(Policy::none())
                 .referer(false)
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -340,6 +356,11 @@ mod tests {
             failure.to_string(),
             "503 Server Error: Service Unavailable for url: http://h/p"
         );
+    }
+
+    #[test]
+    fn a_machine_without_certificate_authorities_still_has_clients() {
+        assert!(Clients::without_authorities().is_ok());
     }
 
     #[test]

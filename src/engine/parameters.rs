@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::run::{InputData, Run};
+use super::run::{InputData, Overrides, Run};
 use crate::definition::error::{ErrorClass, WorkflowError};
 use crate::definition::fields;
 use crate::definition::step::{FieldValue, Step};
@@ -17,7 +17,7 @@ use crate::values::{Value, python};
 #[derive(Clone)]
 pub(super) struct ParameterCheck {
     uses: Vec<Use>,
-    last: Option<(Vec<Value>, Arc<HashMap<(usize, usize), Value>>)>,
+    last: Option<(Vec<Value>, Overrides)>,
 }
 
 #[derive(Clone, Copy)]
@@ -52,11 +52,7 @@ impl ParameterCheck {
 
     /// Checks the parameters of a run; answers the values whose form had to be changed for a field.
     /// The same values as last time are not checked again.
-    pub(super) fn check(
-        &mut self,
-        plan: &Plan,
-        run: &Run,
-    ) -> Result<Arc<HashMap<(usize, usize), Value>>, WorkflowError> {
+    pub(super) fn check(&mut self, plan: &Plan, run: &Run) -> Result<Overrides, WorkflowError> {
         if self.uses.is_empty() {
             return Ok(Arc::default());
         }
@@ -141,6 +137,7 @@ fn plain_json(value: &Value) -> Option<Json> {
         Value::None => Json::Null,
         Value::Bool(b) => Json::Bool(*b),
         Value::Int(i) => Json::from(*i),
+        Value::BigInt(i) => serde_json::Number::from_i128(**i)?.into(),
         Value::Float(f) => Json::from(*f),
         Value::Str(s) => Json::from(&**s),
         Value::List(items) | Value::Tuple(items) => {

@@ -7,6 +7,9 @@ use crate::blocks::Row;
 use crate::plan::{LineageId, Plan, Source};
 use crate::values::{Index, Value};
 
+/// Parameters coerced to the form that a field wants, by step and field.
+pub(super) type Overrides = Arc<HashMap<(usize, usize), Value>>;
+
 /// One run on its way through the stages.
 #[derive(Debug)]
 pub struct Run {
@@ -21,7 +24,7 @@ pub struct Run {
     /// Decisions taken, by number of the branch.
     pub(super) branches: Vec<BranchState>,
     /// Parameters coerced to the form that a field wants, by step and field.
-    pub(super) overrides: Arc<HashMap<(usize, usize), Value>>,
+    pub(super) overrides: Overrides,
     /// The stream of a run without images.
     pub(super) no_stream: Arc<str>,
 }

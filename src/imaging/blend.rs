@@ -3,10 +3,10 @@
 //! Only the region that the overlay can touch is allocated and computed: everywhere else the
 //! result is the image itself.
 
-use opencv::core::{Mat, Rect, add_weighted};
+use opencv::core::{Mat, MatTraitConst, Rect, add_weighted, lut};
 
-use super::{Canvas, Region, view, view_mut};
-use crate::values::Matrix;
+use super::{Canvas, Color, Region, produce, view, view_mask, view_mut};
+use crate::values::{Mask, Matrix};
 
 fn rect([x, y, width, height]: Region) -> Rect {
     Rect::new(x as i32, y as i32, width as i32, height as i32)
@@ -68,6 +68,39 @@ pub fn mix(
     )
 }
 
+/// The image faded towards a colour: `image * (1 - opacity) + colour * opacity`.
+pub fn tinted(pixels: &Matrix, color: Color, opacity: f64) -> opencv::Result<Matrix> {
+    let ramp: Vec<u8> = (0..=u8::MAX).flat_map(|v| [v; 3]).collect();
+    let table = Matrix {
+        width: 256,
+        height: 1,
+        channels: 3,
+        data: ramp,
+    };
+    let flat = Matrix::filled(256, 1, &color.bgr());
+    let (from, to) = (view(&table)?, view(&flat)?);
+    let table = produce(256, 1, 3, |out| {
+        add_weighted(&from, 1.0 - opacity, &to, opacity, 0.0, out, -1)
+    })?;
+    let (source, table) = (view(pixels)?, view(&table)?);
+    produce(pixels.width, pixels.height, pixels.channels, |out| {
+        lut(&source, &table, out)
+    })
+}
+
+/// Copies the pixels of `from` at the set pixels of a mask; both images and the mask have one size.
+pub fn copy_masked(pixels: &mut Matrix, from: &Matrix, mask: &Mask) -> opencv::Result<()> {
+    let region = mask.window();
+    if region[2] == 0 || region[3] == 0 {
+        return Ok(());
+    }
+    let (source, chosen) = (view(from)?, view_mask(mask)?);
+    let source = Mat::roi(&source, rect(region))?;
+    let mut whole = view_mut(pixels)?;
+    let mut target = Mat::roi_mut(&mut whole, rect(region))?;
+    source.copy_to_masked(&mut target, &chosen)
+}
+
 /// Copies `part` into an image with its top left corner at the region's; sizes must agree.
 pub fn paste(pixels: &mut Matrix, [x, y, width, height]: Region, part: &Matrix) {
     debug_assert!(part.width == width && part.height == height);
@@ -82,7 +115,6 @@ pub fn paste(pixels: &mut Matrix, [x, y, width, height]: Region, part: &Matrix) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imaging::Color;
 
     #[test]
     fn black_ground_adds_and_image_ground_fades() {
@@ -97,6 +129,17 @@ mod tests {
         let at = |m: &Matrix, x: usize, y: usize| m.data[(y * 6 + x) * 3];
         assert_eq!([at(&added, 1, 1), at(&added, 2, 2)], [100, 228]);
         assert_eq!([at(&faded, 1, 1), at(&faded, 2, 2)], [100, 178]);
+    }
+
+    #[test]
+    fn a_tint_is_the_mixture_with_one_colour() {
+        let image = Matrix::filled(3, 2, &[60, 60, 60]);
+        let tinted = tinted(&image, Color::hex(0x00_ff00), 0.7).unwrap();
+        assert_eq!(tinted, Matrix::filled(3, 2, &[18, 196, 18]));
+        let mut part = image.clone();
+        let mask = Mask::from_window(3, 2, [1, 0, 1, 2], &[1, 1]);
+        copy_masked(&mut part, &tinted, &mask).unwrap();
+        assert_eq!(part.data[..9], [60, 60, 60, 18, 196, 18, 60, 60, 60]);
     }
 
     #[test]

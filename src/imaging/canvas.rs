@@ -4,11 +4,11 @@
 //! pixels a colour's blue component is drawn. Shapes may lie partly or wholly outside.
 
 use opencv::boxed_ref::BoxedRefMut;
-use opencv::core::{Mat, Point, Size, Vector};
+use opencv::core::{Mat, MatTrait, Point, Rect, Size, Vector};
 use opencv::imgproc::{self, FONT_HERSHEY_SIMPLEX, LINE_4, LINE_8, LINE_AA};
 
-use super::{Color, Pixel, view_mut};
-use crate::values::Matrix;
+use super::{Color, Pixel, view_mask, view_mut};
+use crate::values::{Mask, Matrix};
 
 /// Thickness that stands for a filled shape.
 pub const FILLED: i32 = -1;
@@ -209,6 +209,19 @@ impl<'a> Canvas<'a> {
         )
     }
 
+    /// The set pixels of a mask, all of which must lie on the canvas.
+    pub fn mask(&mut self, mask: &Mask, color: Color) -> opencv::Result<()> {
+        let [x, y, width, height] = mask.window();
+        if width == 0 || height == 0 {
+            return Ok(());
+        }
+        let at = self.point([x as i32, y as i32]);
+        let window = Rect::new(at.x, at.y, width as i32, height as i32);
+        let mut part = Mat::roi_mut(&mut self.mat, window)?;
+        part.set_to(&color.scalar(), &view_mask(mask)?)?;
+        Ok(())
+    }
+
     /// A line of text whose lower left corner is `at`, in OpenCV's plain font, smoothed.
     pub fn text(
         &mut self,
@@ -260,6 +273,17 @@ mod tests {
             .rectangle([-5, -5], [9, 9], color, FILLED)
             .unwrap();
         assert_eq!(gray.data, [3; 16]);
+    }
+
+    #[test]
+    fn a_mask_is_painted_where_it_lies() {
+        let mask = Mask::from_window(9, 9, [2, 3, 2, 2], &[1, 0, 1, 1]);
+        let mut part = Matrix::filled(4, 4, &[0, 0, 0]);
+        let mut canvas = Canvas::at(&mut part, [1, 2]).unwrap();
+        canvas.mask(&mask, Color::WHITE).unwrap();
+        canvas.mask(&Mask::empty(9, 9), Color::WHITE).unwrap();
+        let set: Vec<usize> = (0..16).filter(|i| part.data[i * 3] == 255).collect();
+        assert_eq!(set, [5, 9, 10]);
     }
 
     #[test]

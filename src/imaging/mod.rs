@@ -16,7 +16,7 @@ use opencv::boxed_ref::{BoxedRef, BoxedRefMut};
 use opencv::core::{Mat, MatTraitConst, Size, Vec3b, Vec4b};
 use opencv::imgproc;
 
-use crate::values::{Image, Matrix};
+use crate::values::{Image, Mask, Matrix};
 
 pub use canvas::{Canvas, text_size};
 pub use color::Color;
@@ -54,6 +54,13 @@ pub fn view(pixels: &Matrix) -> opencv::Result<BoxedRef<'_, Mat>> {
         4 => Mat::new_rows_cols_with_bytes::<Vec4b>(rows, columns, &pixels.data),
         n => Err(unsupported(n)),
     }
+}
+
+/// The window of a mask as OpenCV reads it: one channel, 0 or 1. The window must not be empty.
+pub fn view_mask(mask: &Mask) -> opencv::Result<BoxedRef<'_, Mat>> {
+    single_thread();
+    let [_, _, width, height] = mask.window();
+    Mat::new_rows_cols_with_bytes::<u8>(height as i32, width as i32, mask.window_bits())
 }
 
 /// The pixels as OpenCV writes them.

@@ -586,7 +586,7 @@ fn liftable(part: &Part) -> bool {
 fn points_to(spec: &BlockSpec, field: &Field, shape: &FieldShape) -> (bool, bool) {
     let listed = |names: &[&str]| names.contains(&field.name);
     let (mixed, cast) = (listed(spec.mixed), listed(spec.cast));
-    let generic = if mixed && cast || !mixed && (cast || listed(spec.batch)) {
+    let generic = if cast || (!mixed && listed(spec.batch)) {
         (true, false)
     } else if mixed {
         (true, true)

@@ -9,7 +9,7 @@ mod stages;
 use std::sync::Arc;
 
 use crate::definition::Document;
-use crate::definition::document::{Coordinates, InputDef};
+use crate::definition::document::{Coordinates, InputDef, InputType};
 use crate::definition::error::WorkflowError;
 use crate::definition::step::Step;
 use crate::values::Value;
@@ -231,11 +231,11 @@ impl Plan {
         &self.document.inputs
     }
 
-    /// Position of the first image input, to which a stream feeds its frames.
-    pub fn image_input(&self) -> Option<usize> {
+    /// The image inputs, to which streams feed their frames.
+    pub fn image_inputs(&self) -> impl Iterator<Item = &InputDef> {
         self.document
             .inputs
             .iter()
-            .position(|i| i.input_type == crate::definition::document::InputType::Image)
+            .filter(|i| i.input_type == InputType::Image)
     }
 }

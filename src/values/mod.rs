@@ -50,6 +50,8 @@ pub enum Value {
     Bool(bool),
     /// A whole number.
     Int(i64),
+    /// A whole number beyond 64 bits; made by [`Value::whole`] only.
+    BigInt(Arc<i128>),
     /// A 64-bit floating point number; may be NaN or infinite.
     Float(f64),
     /// Text.
@@ -113,6 +115,11 @@ impl Value {
         Self::Detections(Arc::new(detections))
     }
 
+    /// A whole number of any size.
+    pub fn whole(i: i128) -> Self {
+        i64::try_from(i).map_or_else(|_| Self::BigInt(Arc::new(i)), Self::Int)
+    }
+
     /// Whether this is `None`, the empty element.
     pub fn is_none(&self) -> bool {
         matches!(self, Self::None)
@@ -130,6 +137,7 @@ impl Value {
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Int(i) => Some(*i as f64),
+            Self::BigInt(i) => Some(**i as f64),
             Self::Float(f) => Some(*f),
             Self::Bool(b) => Some(f64::from(u8::from(*b))),
             _ => None,
@@ -142,6 +150,16 @@ impl Value {
             Self::Int(i) => Some(*i),
             Self::Bool(b) => Some(i64::from(*b)),
             Self::Float(f) if f.fract() == 0.0 && f.abs() < 9.2e18 => Some(*f as i64),
+            _ => None,
+        }
+    }
+
+    /// The whole number of any size, if this is one; booleans count as 0 and 1, floats do not.
+    pub fn as_whole(&self) -> Option<i128> {
+        match self {
+            Self::Int(i) => Some(i128::from(*i)),
+            Self::BigInt(i) => Some(**i),
+            Self::Bool(b) => Some(i128::from(*b)),
             _ => None,
         }
     }
@@ -192,7 +210,7 @@ impl Value {
         match self {
             Self::None => "NoneType",
             Self::Bool(_) => "bool",
-            Self::Int(_) => "int",
+            Self::Int(_) | Self::BigInt(_) => "int",
             Self::Float(_) => "float",
             Self::Str(_) => "str",
             Self::Bytes(_) => "bytes",
@@ -209,14 +227,15 @@ impl Value {
         }
     }
 
-    /// The same JSON value as a [`Value`]; whole numbers beyond 64 bits become floats.
+    /// The same JSON value as a [`Value`]; whole numbers that even an unsigned
+    /// 64-bit number cannot hold become floats.
     pub fn from_json(json: &serde_json::Value) -> Self {
         use serde_json::Value as J;
         match json {
             J::Null => Self::None,
             J::Bool(b) => Self::Bool(*b),
-            J::Number(n) => match n.as_i64() {
-                Some(i) => Self::Int(i),
+            J::Number(n) => match n.as_i128() {
+                Some(i) => Self::whole(i),
                 None => Self::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
             J::String(s) => Self::str(s.as_str()),

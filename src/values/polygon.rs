@@ -3,7 +3,7 @@
 use opencv::core::{Mat, Point, Scalar, Vector};
 use opencv::imgproc::{self, CHAIN_APPROX_SIMPLE, LINE_8, RETR_TREE};
 
-use super::Mask;
+use super::{Mask, Value};
 
 /// All outlines of a mask, outer and inner, in OpenCV's order; straight runs have only their ends.
 pub fn outlines(mask: &Mask) -> Vec<Vec<[i64; 2]>> {
@@ -88,6 +88,22 @@ pub fn filled(points: &[[i32; 2]], width: usize, height: usize) -> Mask {
         // OpenCV objects to nothing but a polygon without points, which fills nothing.
         Err(_) => Mask::empty(width, height),
     }
+}
+
+/// The points in a cell of a column: a list of pairs, or an array of two columns.
+pub fn points_of(cell: &Value) -> Option<Vec<[f64; 2]>> {
+    if let Value::Array(array) = cell {
+        let pairs = array.shape.last() == Some(&2) || array.data.is_empty();
+        return pairs.then(|| array.data.chunks_exact(2).map(|p| [p[0], p[1]]).collect());
+    }
+    let pair = |point: &Value| match point {
+        Value::Array(array) => <[f64; 2]>::try_from(array.data.as_slice()).ok(),
+        other => match other.as_slice()? {
+            [x, y] => Some([x.as_f64()?, y.as_f64()?]),
+            _ => None,
+        },
+    };
+    cell.as_slice()?.iter().map(pair).collect()
 }
 
 #[cfg(test)]

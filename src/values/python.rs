@@ -11,6 +11,7 @@ pub fn truthy(value: &Value) -> bool {
         Value::None => false,
         Value::Bool(b) => *b,
         Value::Int(i) => *i != 0,
+        Value::BigInt(_) => true,
         Value::Float(f) => *f != 0.0,
         Value::Str(s) => !s.is_empty(),
         Value::Bytes(b) => !b.is_empty(),
@@ -30,9 +31,10 @@ pub fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (V::None, V::None) => true,
         (V::Int(x), V::Int(y)) => x == y,
-        (V::Bool(_) | V::Int(_) | V::Float(_), V::Bool(_) | V::Int(_) | V::Float(_)) => {
-            a.as_f64() == b.as_f64()
-        }
+        (
+            V::Bool(_) | V::Int(_) | V::BigInt(_) | V::Float(_),
+            V::Bool(_) | V::Int(_) | V::BigInt(_) | V::Float(_),
+        ) => compare_numbers(a, b) == Some(Ordering::Equal),
         (V::Str(x), V::Str(y)) => x == y,
         (V::Bytes(x), V::Bytes(y)) => x == y,
         (V::List(x), V::List(y)) | (V::Tuple(x), V::Tuple(y)) => {
@@ -79,9 +81,10 @@ pub fn compare(a: &Value, b: &Value) -> Option<Option<Ordering>> {
     use Value as V;
     match (a, b) {
         (V::Int(x), V::Int(y)) => Some(Some(x.cmp(y))),
-        (V::Bool(_) | V::Int(_) | V::Float(_), V::Bool(_) | V::Int(_) | V::Float(_)) => {
-            Some(a.as_f64()?.partial_cmp(&b.as_f64()?))
-        }
+        (
+            V::Bool(_) | V::Int(_) | V::BigInt(_) | V::Float(_),
+            V::Bool(_) | V::Int(_) | V::BigInt(_) | V::Float(_),
+        ) => Some(compare_numbers(a, b)),
         (V::Str(x), V::Str(y)) => Some(Some(x.cmp(y))),
         (V::Bytes(x), V::Bytes(y)) => Some(Some(x.cmp(y))),
         (V::List(x), V::List(y)) | (V::Tuple(x), V::Tuple(y)) => {
@@ -100,6 +103,24 @@ pub fn compare(a: &Value, b: &Value) -> Option<Option<Ordering>> {
             })
         }
         _ => None,
+    }
+}
+
+/// Order of two numbers by their exact values; `None` if one is NaN.
+fn compare_numbers(a: &Value, b: &Value) -> Option<Ordering> {
+    match (a.as_whole(), b.as_whole()) {
+        (Some(x), Some(y)) => Some(x.cmp(&y)),
+        (Some(x), None) => compare_with_float(x, b.as_f64()?),
+        (None, Some(y)) => compare_with_float(y, a.as_f64()?).map(Ordering::reverse),
+        (None, None) => a.as_f64()?.partial_cmp(&b.as_f64()?),
+    }
+}
+
+fn compare_with_float(whole: i128, float: f64) -> Option<Ordering> {
+    match (whole as f64).partial_cmp(&float)? {
+        // Different whole numbers can share the nearest float.
+        Ordering::Equal => Some(whole.cmp(&(float as i128))),
+        order => Some(order),
     }
 }
 
@@ -124,6 +145,9 @@ fn write_repr(out: &mut String, value: &Value) {
         Value::None => out.push_str("None"),
         Value::Bool(b) => out.push_str(if *b { "True" } else { "False" }),
         Value::Int(i) => {
+            let _ = write!(out, "{i}");
+        }
+        Value::BigInt(i) => {
             let _ = write!(out, "{i}");
         }
         Value::Float(f) => out.push_str(&float_repr(*f)),
@@ -330,6 +354,16 @@ mod tests {
         );
         assert!(!equal(&"1".into(), &Value::Int(1)));
         assert!(!equal(&Value::list(vec![]), &Value::tuple(vec![])));
+        let odd = Value::Int((1 << 53) + 1);
+        assert!(!equal(&odd, &Value::Float((1_i64 << 53) as f64)));
+        let huge = Value::from_json(&serde_json::json!(u64::MAX));
+        assert_eq!(to_str(&huge), "18446744073709551615");
+        assert!(equal(&huge, &Value::whole(i128::from(u64::MAX))));
+        assert!(!equal(&huge, &Value::Int(-1)));
+        assert_eq!(
+            compare(&huge, &Value::Int(1)),
+            Some(Some(Ordering::Greater))
+        );
         assert_eq!(compare(&Value::None, &Value::Int(1)), None);
         assert_eq!(compare(&Value::Float(f64::NAN), &Value::Int(1)), Some(None));
     }

@@ -19,6 +19,9 @@ fn write_value(out: &mut String, value: &Value) -> Result<(), String> {
         Value::Int(i) => {
             let _ = write!(out, "{i}");
         }
+        Value::BigInt(i) => {
+            let _ = write!(out, "{i}");
+        }
         Value::Float(f) if f.is_nan() => out.push_str("NaN"),
         Value::Float(f) if f.is_infinite() => {
             out.push_str(if *f > 0.0 { "Infinity" } else { "-Infinity" });

@@ -126,6 +126,8 @@ pub enum Key {
     None,
     /// A whole number, whatever its type.
     Int(i64),
+    /// A whole number beyond 64 bits.
+    BigInt(i128),
     /// The bits of any other number.
     Float(u64),
     /// Text.
@@ -145,6 +147,7 @@ impl Key {
             Value::None => Self::None,
             Value::Bool(b) => Self::Int(i64::from(*b)),
             Value::Int(i) => Self::Int(*i),
+            Value::BigInt(i) => Self::BigInt(**i),
             Value::Float(f) if f.fract() == 0.0 && f.abs() < 9.2e18 => Self::Int(*f as i64),
             Value::Float(f) => Self::Float(f.to_bits()),
             Value::Str(text) => Self::Str(text.clone()),

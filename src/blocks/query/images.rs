@@ -5,10 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::node::{Node, Read};
 use super::{QueryError, Scope};
+use crate::values::codec::encode_jpeg;
 use crate::values::{Image, Value};
 
 /// Quality by which images become JPEG where the definition does not say.
-const DEFAULT_QUALITY: i64 = 95;
+const DEFAULT_QUALITY: u8 = 95;
 
 /// An operation on an image.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +19,7 @@ pub(super) enum ImageOperation {
     /// `ExtractFrameMetadata`
     Frame(FrameProperty),
     /// `ConvertImageToJPEG`
-    Jpeg { quality: i64 },
+    Jpeg { quality: u8 },
     /// `ConvertImageToBase64`
     Base64,
 }
@@ -58,14 +59,14 @@ impl ImageOperation {
         match self {
             Self::Property(property) => Ok(property.of(image)),
             Self::Frame(property) => property.of(image, scope),
-            Self::Jpeg { quality } => jpeg(image, *quality)
-                .map(|bytes| Value::Bytes(bytes.into()))
-                .map_err(|why| scope.failed(why)),
+            Self::Jpeg { quality } => {
+                jpeg(image, *quality, scope).map(|bytes| Value::Bytes(bytes.into()))
+            }
             Self::Base64 => match image.entered_as() {
                 Some(text) => Ok(Value::Str(text.clone())),
-                None => jpeg(image, DEFAULT_QUALITY)
-                    .map(|bytes| STANDARD.encode(bytes).into())
-                    .map_err(|why| scope.failed(why)),
+                None => {
+                    jpeg(image, DEFAULT_QUALITY, scope).map(|bytes| STANDARD.encode(bytes).into())
+                }
             },
         }
     }
@@ -88,13 +89,18 @@ fn read_frame_property(node: &Node<'_>) -> Read<FrameProperty> {
     ])
 }
 
-fn read_quality(node: &Node<'_>) -> Read<i64> {
+fn read_quality(node: &Node<'_>) -> Read<u8> {
     node.or("compression_level", DEFAULT_QUALITY, |field| {
-        match field.int()? {
-            quality @ 1..=100 => Ok(quality),
-            other => Err(field.broken(format!("must be from 1 to 100, got {other}"))),
+        let given = field.int()?;
+        match u8::try_from(given) {
+            Ok(quality @ 1..=100) => Ok(quality),
+            _ => Err(field.broken(format!("must be from 1 to 100, got {given}"))),
         }
     })
+}
+
+fn jpeg(image: &Image, quality: u8, scope: &Scope<'_>) -> Result<Vec<u8>, QueryError> {
+    encode_jpeg(image.pixels(), quality).map_err(|error| scope.failed(error.to_string()))
 }
 
 impl ImageProperty {
@@ -125,25 +131,6 @@ impl FrameProperty {
             },
         }
     }
-}
-
-/// The image as JPEG with halved chroma, as the reference writes it.
-fn jpeg(image: &Image, quality: i64) -> Result<Vec<u8>, String> {
-    let pixels = image.pixels();
-    let (format, subsampling) = match pixels.channels {
-        1 => (turbojpeg::PixelFormat::GRAY, turbojpeg::Subsamp::Gray),
-        _ => (turbojpeg::PixelFormat::BGR, turbojpeg::Subsamp::Sub2x2),
-    };
-    let source = turbojpeg::Image {
-        pixels: pixels.data.as_slice(),
-        width: pixels.width,
-        pitch: pixels.width * pixels.channels,
-        height: pixels.height,
-        format,
-    };
-    turbojpeg::compress(source, quality as i32, subsampling)
-        .map(|bytes| bytes.to_vec())
-        .map_err(|error| format!("cannot encode the image as JPEG: {error}"))
 }
 
 #[cfg(test)]

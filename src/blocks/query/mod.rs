@@ -9,6 +9,7 @@
 //! Patterns are Python's, translated and compiled at parse time; one that cannot be compiled is a
 //! problem of the definition.
 
+mod cases;
 mod classification;
 mod comparison;
 mod detections;
@@ -22,6 +23,7 @@ mod properties;
 mod rename;
 mod sequences;
 mod statements;
+pub mod step;
 mod strings;
 #[cfg(test)]
 pub(crate) mod trial;
@@ -29,6 +31,7 @@ mod zone;
 
 use serde_json::Value as Json;
 
+pub use cases::Cases;
 pub use error::QueryError;
 pub use node::ParseProblem;
 pub use operation::Chain;
@@ -52,6 +55,11 @@ pub fn parse_chain(json: &Json) -> Result<Chain, Vec<ParseProblem>> {
 /// Reads a group of statements; all problems if it is not one.
 pub fn parse_statement(json: &Json) -> Result<StatementGroup, Vec<ParseProblem>> {
     node::read_whole(json, |root| StatementGroup::read(root, ROOT))
+}
+
+/// Reads the cases of an expression; all problems if they are none.
+pub fn parse_cases(json: &Json) -> Result<Cases, Vec<ParseProblem>> {
+    node::read_whole(json, Cases::read)
 }
 
 /// Problems in one line, for a message.
@@ -105,7 +113,8 @@ impl<'a> Params<'a> {
         }
     }
 
-    fn names(&self) -> String {
+    /// The error of a user, placed at `path`, whose name is not supplied.
+    fn lacks(&self, name: &str, user: &str, path: &str) -> QueryError {
         let mut names: Vec<&str> = match self.named {
             Some(named) => named.keys().map(|name| &**name).collect(),
             None => Vec::new(),
@@ -113,7 +122,11 @@ impl<'a> Params<'a> {
         if self.current.is_some() {
             names.push(CURRENT);
         }
-        names.join(", ")
+        let message = format!(
+            "{user} needs the parameter `{name}`, which is not declared; declared: [{}]",
+            names.join(", ")
+        );
+        QueryError::at(ErrorClass::UndeclaredSymbol, path, message)
     }
 }
 
@@ -152,11 +165,8 @@ impl Scope<'_> {
 
     /// A name was not supplied.
     fn undeclared(&self, name: &str) -> QueryError {
-        let why = format!(
-            "needs the parameter `{name}`, which is not declared; declared: [{}]",
-            self.params.names()
-        );
-        self.error(ErrorClass::UndeclaredSymbol, &why)
+        let user = format!("operation {} at {}", self.name, self.path);
+        self.params.lacks(name, &user, self.path)
     }
 
     /// The operation failed in a way that is an ordinary failure of the step.

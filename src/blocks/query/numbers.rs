@@ -26,6 +26,9 @@ pub(super) enum NumberOperation {
 /// Elements or characters that a repetition may have.
 const LONGEST_REPETITION: usize = 1_000_000;
 
+/// Whole numbers from 2^127 on stay floats.
+const EXACT: f64 = 1.7e38;
+
 impl NumberOperation {
     pub(super) fn read(name: &str, node: &Node<'_>) -> Option<Read<Self>> {
         Some(match name {
@@ -51,12 +54,10 @@ impl NumberOperation {
         match self {
             Self::ToFloat => to_float(&value, scope).map(Value::Float),
             Self::ToInt => to_int(to_float(&value, scope)?, scope),
-            Self::Round { digits } => match value {
-                Value::Bool(_) | Value::Int(_) => {
-                    Ok(round_int(value.as_i64().unwrap_or_default(), *digits))
-                }
-                Value::Float(f) => Ok(Value::Float(round_float(f, *digits))),
-                other => Err(scope.takes("a number", &other)),
+            Self::Round { digits } => match (value.as_whole(), &value) {
+                (Some(whole), _) => Ok(round_int(whole, *digits)),
+                (None, Value::Float(f)) => Ok(Value::Float(round_float(*f, *digits))),
+                (None, other) => Err(scope.takes("a number", other)),
             },
             Self::Multiply(factor) => multiply(value, factor, scope),
             Self::Divide(divisor) => divide(&value, *divisor, scope),
@@ -135,32 +136,32 @@ fn to_int(number: f64, scope: &Scope<'_>) -> Result<Value, QueryError> {
     if number.is_infinite() {
         return Err(scope.broke("infinity has no whole part"));
     }
-    Ok(whole(number.trunc() as i128, number.trunc()))
+    Ok(whole_part(number))
 }
 
-/// A whole number, as a float if it does not fit 64 bits.
-fn whole(exact: i128, close: f64) -> Value {
-    i64::try_from(exact).map_or(Value::Float(close), Value::Int)
+fn whole_part(number: f64) -> Value {
+    match number.abs() < EXACT {
+        true => Value::whole(number as i128),
+        false => Value::Float(number.trunc()),
+    }
 }
 
 /// Python's `round(int, digits)`: ties to the even neighbour.
-fn round_int(number: i64, digits: i64) -> Value {
+fn round_int(number: i128, digits: i64) -> Value {
     if digits >= 0 {
-        return Value::Int(number);
+        return Value::whole(number);
     }
-    if digits < -19 {
-        return Value::Int(0);
+    if digits < -37 {
+        return whole_part(round_float(number as f64, digits));
     }
     let unit = 10_i128.pow(digits.unsigned_abs() as u32);
-    let number = i128::from(number);
     let floor = number.div_euclid(unit);
     let up = match (number.rem_euclid(unit) * 2).cmp(&unit) {
         std::cmp::Ordering::Less => 0,
         std::cmp::Ordering::Equal => floor & 1,
         std::cmp::Ordering::Greater => 1,
     };
-    let rounded = (floor + up) * unit;
-    whole(rounded, rounded as f64)
+    Value::whole((floor + up) * unit)
 }
 
 /// Python's `round(float, digits)`: correct rounding of the exact binary value, ties to even.
@@ -205,14 +206,15 @@ fn next(digits: &str) -> String {
 
 fn multiply(value: Value, factor: &Value, scope: &Scope<'_>) -> Result<Value, QueryError> {
     let by = factor.as_f64().unwrap_or(f64::NAN);
+    if let (Some(a), Some(b)) = (value.as_whole(), factor.as_whole())
+        && let Some(product) = a.checked_mul(b)
+    {
+        return Ok(Value::whole(product));
+    }
     match (&value, factor) {
-        (Value::Int(_) | Value::Bool(_), Value::Int(factor)) => {
-            let exact = i128::from(value.as_i64().unwrap_or_default()) * i128::from(*factor);
-            Ok(whole(exact, exact as f64))
+        (Value::Int(_) | Value::BigInt(_) | Value::Bool(_) | Value::Float(_), _) => {
+            Ok(Value::Float(value.as_f64().unwrap_or(f64::NAN) * by))
         }
-        (Value::Int(i), _) => Ok(Value::Float(*i as f64 * by)),
-        (Value::Bool(b), _) => Ok(Value::Float(f64::from(u8::from(*b)) * by)),
-        (Value::Float(f), _) => Ok(Value::Float(f * by)),
         (Value::Array(array), _) => {
             let scaled = Array {
                 shape: array.shape.clone(),
@@ -278,6 +280,8 @@ mod tests {
             ("float", json!(" 7 "), "7.0"),
             ("float", json!(true), "1.0"),
             ("int", json!(1152921504606846977_i64), "1152921504606846976"),
+            ("int", json!(1e20), "100000000000000000000"),
+            ("int", json!(1e39), "1e+39"),
             ("float", json!("-inf"), "-inf"),
             ("float", json!("NaN"), "nan"),
             ("int", json!("nan"), "!InvalidInputTypeError"),
@@ -315,6 +319,12 @@ mod tests {
             (-400, json!(1e300), "0.0"),
             (400, json!(0.1), "0.1"),
             (-30, json!(7), "0"),
+            (-40, json!(7), "0"),
+            (
+                -18,
+                json!(9_500_000_000_000_000_000_u64),
+                "10000000000000000000",
+            ),
             (1, json!(true), "1"),
             (1, json!("1.23"), "!InvalidInputTypeError"),
         ] {
@@ -329,6 +339,12 @@ mod tests {
             ("Multiply", json!(3), json!(-3), "-9"),
             ("Multiply", json!(-2.5), json!(3), "-7.5"),
             ("Multiply", json!(2), json!(true), "2"),
+            (
+                "Multiply",
+                json!(100),
+                json!(i64::MAX),
+                "922337203685477580700",
+            ),
             ("Multiply", json!(2), json!("ab"), "'abab'"),
             ("Multiply", json!(2), json!([1]), "[1, 1]"),
             ("Multiply", json!(-1), json!([1]), "[]"),

@@ -179,7 +179,9 @@ fn name_of(element: &Value) -> Arc<str> {
 
 fn join(elements: &[Value], separator: &str, scope: &Scope<'_>) -> Result<Value, QueryError> {
     let mut joined = String::new();
+    let mut length = 0;
     for (i, element) in elements.iter().enumerate() {
+        let start = joined.len();
         if i > 0 {
             joined.push_str(separator);
         }
@@ -187,8 +189,8 @@ fn join(elements: &[Value], separator: &str, scope: &Scope<'_>) -> Result<Value,
             Value::Str(text) => joined.push_str(text),
             other => joined.push_str(&python::to_str(other)),
         }
-        // A character has up to four bytes, so only a text past the limit is counted.
-        if joined.len() > LONGEST_JOIN && joined.chars().count() > LONGEST_JOIN {
+        length += joined[start..].chars().count();
+        if length > LONGEST_JOIN {
             return Err(scope.failed(format!(
                 "the joined text is longer than {LONGEST_JOIN} characters"
             )));
@@ -230,15 +232,10 @@ fn aggregate(
 }
 
 fn add(a: &Value, b: &Value) -> Option<Value> {
-    match (a, b) {
-        (Value::Float(_), _) | (_, Value::Float(_)) => {}
-        _ => {
-            if let (Some(a), Some(b)) = (a.as_i64(), b.as_i64())
-                && let Some(sum) = a.checked_add(b)
-            {
-                return Some(Value::Int(sum));
-            }
-        }
+    if let (Some(a), Some(b)) = (a.as_whole(), b.as_whole())
+        && let Some(sum) = a.checked_add(b)
+    {
+        return Some(Value::whole(sum));
     }
     Some(Value::Float(a.as_f64()? + b.as_f64()?))
 }

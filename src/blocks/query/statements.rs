@@ -118,7 +118,8 @@ impl StatementGroup {
     }
 }
 
-fn check_tag(node: &Node<'_>, wanted: &str) -> Read<()> {
+/// Notes a problem unless the field `type` says what is wanted.
+pub(super) fn check_tag(node: &Node<'_>, wanted: &str) -> Read<()> {
     let tag = node.tag()?;
     match tag == wanted {
         true => Ok(()),
@@ -196,13 +197,9 @@ impl Operand {
     ) -> Result<Cow<'a, Value>, QueryError> {
         let value = match &self.source {
             Source::Static(value) => value,
-            Source::Named(name) => params.get(name).ok_or_else(|| {
-                let message = format!(
-                    "statement at {path} needs the parameter `{name}`, which is not declared; declared: [{}]",
-                    params.names()
-                );
-                QueryError::at(ErrorClass::UndeclaredSymbol, path, message)
-            })?,
+            Source::Named(name) => params
+                .get(name)
+                .ok_or_else(|| params.lacks(name, &format!("the statement at {path}"), path))?,
         };
         match self.operations.is_empty() {
             true => Ok(Cow::Borrowed(value)),

@@ -1,11 +1,9 @@
 //! Operations on texts, and those that make one.
 
-use std::fmt::Write;
-
 use super::node::{Node, Read};
 use super::pattern::Pattern;
 use super::{QueryError, Scope};
-use crate::values::{Value, python};
+use crate::values::{Value, python, python_json};
 
 /// An operation on a text, or one that makes a text.
 #[derive(Debug)]
@@ -58,7 +56,7 @@ impl StringOperation {
                 other => python::to_str(&other).into(),
             }),
             Self::DictionaryToJson => match &value {
-                Value::Dict(_) => json_text(&value)
+                Value::Dict(_) => python_json::to_json(&value)
                     .map(Value::from)
                     .map_err(|why| scope.failed(why)),
                 other => Err(scope.takes("an object", other)),
@@ -104,76 +102,6 @@ fn slice(text: &str, start: i64, end: i64) -> &str {
         true => &text[byte(start)..byte(end)],
         false => "",
     }
-}
-
-/// The text of Python's `json.dumps`: `", "` and `": "` between the parts, everything beyond ASCII
-/// escaped. Fails on values that JSON has no form for.
-fn json_text(value: &Value) -> Result<String, String> {
-    let mut out = String::new();
-    write_json(&mut out, value)?;
-    Ok(out)
-}
-
-fn write_json(out: &mut String, value: &Value) -> Result<(), String> {
-    match value {
-        Value::None => out.push_str("null"),
-        Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
-        Value::Int(i) => {
-            let _ = write!(out, "{i}");
-        }
-        Value::Float(f) if f.is_nan() => out.push_str("NaN"),
-        Value::Float(f) if f.is_infinite() => {
-            out.push_str(if *f > 0.0 { "Infinity" } else { "-Infinity" });
-        }
-        Value::Float(f) => out.push_str(&python::float_repr(*f)),
-        Value::Str(text) => write_json_string(out, text),
-        Value::List(items) | Value::Tuple(items) => {
-            out.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push_str(", ");
-                }
-                write_json(out, item)?;
-            }
-            out.push(']');
-        }
-        Value::Dict(entries) => {
-            out.push('{');
-            for (i, (key, item)) in entries.iter().enumerate() {
-                if i > 0 {
-                    out.push_str(", ");
-                }
-                write_json_string(out, key);
-                out.push_str(": ");
-                write_json(out, item)?;
-            }
-            out.push('}');
-        }
-        other => return Err(format!("JSON has no form for a {}", other.type_name())),
-    }
-    Ok(())
-}
-
-fn write_json_string(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            ' '..='~' => out.push(c),
-            _ => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
-        }
-    }
-    out.push('"');
 }
 
 #[cfg(test)]

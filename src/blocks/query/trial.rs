@@ -159,3 +159,32 @@ fn field_value(json: &Json) -> FieldValue {
         other => FieldValue::literal(other.clone()),
     }
 }
+
+/// Run-time values of a step's fields: these, and the block's defaults.
+pub(crate) fn values(spec: &BlockSpec, given: &[(&str, Value)]) -> Vec<Value> {
+    let value = |name: &str| {
+        given
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| v.clone())
+    };
+    spec.fields
+        .iter()
+        .map(|field| {
+            value(field.name).unwrap_or_else(|| {
+                let default = serde_json::from_str(field.default.unwrap_or("null")).unwrap();
+                Value::from_json(&default)
+            })
+        })
+        .collect()
+}
+
+/// Messages of a step's compile-time check.
+pub(crate) fn problems(spec: &'static BlockSpec, fields: Json) -> Vec<String> {
+    let step = step(spec, fields);
+    let problems = spec.check.map_or_else(Vec::new, |check| check(&step));
+    problems
+        .into_iter()
+        .map(|problem| problem.message)
+        .collect()
+}

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 
+use crate::blocks::query::{self, Chain, Params};
 use crate::blocks::state::PerStream;
 use crate::blocks::{
     Block, BlockError, BlockSpec, BuildError, Context, Family, Field, Inputs, Output, Role, Ty,
@@ -322,16 +323,19 @@ impl Parts<'_> {
 /// Chains of operations by the name of the value that they change.
 struct Operations(HashMap<Arc<str>, Chain>);
 
-/// Stands in for the chain of the query language.
-type Chain = serde_json::Value;
-
 impl Operations {
     fn new(step: &Step, field: &'static str) -> Result<Self, BuildError> {
         let chains = step.literal(field).and_then(|json| json.as_object());
         let mut by_name = HashMap::new();
-        for (name, chain) in chains.into_iter().flatten() {
-            if chain.as_array().is_some_and(|steps| !steps.is_empty()) {
-                by_name.insert(Arc::from(name.as_str()), chain.clone());
+        for (name, json) in chains.into_iter().flatten() {
+            let chain = query::parse_chain(json).map_err(|problems| {
+                let problems = query::problems_text(&problems);
+                BuildError::new(format!(
+                    "field `{field}`, operations of `{name}`: {problems}"
+                ))
+            })?;
+            if !chain.is_empty() {
+                by_name.insert(Arc::from(name.as_str()), chain);
             }
         }
         Ok(Self(by_name))
@@ -342,13 +346,9 @@ impl Operations {
         let mut changed = entries.clone();
         for (name, value) in &mut changed {
             if let Some(chain) = self.0.get(name) {
-                *value = apply(chain, value, cx)?;
+                *value = chain.apply(value.clone(), &Params::NONE, cx)?;
             }
         }
         Ok(changed)
     }
-}
-
-fn apply(_chain: &Chain, _value: &Value, _cx: &Context<'_>) -> Result<Value, BlockError> {
-    Err(BlockError::failed("operations are not available yet"))
 }

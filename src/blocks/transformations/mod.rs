@@ -1,5 +1,7 @@
 //! Change of detections or images.
 
+pub mod detections_filter;
+pub mod detections_transformation;
 pub mod dynamic_crop;
 pub mod static_crop;
 
@@ -8,6 +10,8 @@ use super::BlockSpec;
 /// The blocks of the family, sorted by type identifier.
 pub static BLOCKS: &[&BlockSpec] = &[
     &static_crop::ABSOLUTE,
+    &detections_filter::BLOCK,
+    &detections_transformation::BLOCK,
     &dynamic_crop::BLOCK,
     &static_crop::RELATIVE,
 ];

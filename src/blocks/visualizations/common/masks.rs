@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use opencv::core::{Point, Vector};
-use opencv::imgproc;
-
 use crate::blocks::BlockError;
 use crate::imaging::{self, Pixel, Region};
 use crate::values::detections::column;
 use crate::values::mask::decompress_counts;
-use crate::values::{Detections, Mask, Matrix, Value};
+use crate::values::{Detections, Mask, Matrix, Value, polygon};
 
 /// The masks of all rows: dense ones as they are, else decoded run lengths, else `None`.
 pub fn decoded(detections: &Detections) -> Result<Option<Arc<Vec<Mask>>>, BlockError> {
@@ -63,17 +60,6 @@ pub fn check_size(masks: &[Mask], image: &Matrix) -> Result<(), BlockError> {
     }
 }
 
-/// The set pixels of a mask as a one-channel image of its window, 255 where set.
-pub fn window_matrix(mask: &Mask) -> Matrix {
-    let [_, _, width, height] = mask.window();
-    Matrix {
-        width,
-        height,
-        channels: 1,
-        data: mask.window_bits().iter().map(|b| b * 255).collect(),
-    }
-}
-
 /// The smallest region that holds all windows; `None` if nothing is set.
 pub fn extent<'a>(masks: impl IntoIterator<Item = &'a Mask>) -> Option<Region> {
     masks
@@ -87,33 +73,39 @@ pub fn extent<'a>(masks: impl IntoIterator<Item = &'a Mask>) -> Option<Region> {
 }
 
 /// Outlines of a mask, holes included, of three points or more, in image coordinates.
-pub fn outlines(mask: &Mask) -> Result<Vec<Vec<Pixel>>, BlockError> {
-    let [x, y, width, height] = mask.window();
-    if width == 0 || height == 0 {
-        return Ok(Vec::new());
-    }
-    let pixels = window_matrix(mask);
-    let mut contours: Vector<Vector<Point>> = Vector::new();
-    imgproc::find_contours(
-        &imaging::view(&pixels)?,
-        &mut contours,
-        imgproc::RETR_TREE,
-        imgproc::CHAIN_APPROX_SIMPLE,
-        Point::new(x as i32, y as i32),
-    )?;
-    Ok(contours
+pub fn outlines(mask: &Mask) -> Vec<Vec<Pixel>> {
+    let pixels = |line: &Vec<[i64; 2]>| line.iter().map(|p| p.map(imaging::pixels)).collect();
+    polygon::outlines(mask)
         .iter()
-        .filter(|c| c.len() >= 3)
-        .map(|c| c.iter().map(|p| [p.x, p.y]).collect())
-        .collect())
+        .filter(|line| line.len() >= 3)
+        .map(pixels)
+        .collect()
+}
+
+/// The pixels of each box as a mask; negative corners count from the far edge, as in a Python slice.
+pub fn of_boxes(detections: &Detections, width: usize, height: usize) -> Vec<Mask> {
+    let of_box = |xyxy: &[f64; 4]| {
+        let [x1, y1, x2, y2] = imaging::trunc_box(xyxy);
+        let (columns, rows) = (
+            imaging::slice(x1, x2, width),
+            imaging::slice(y1, y2, height),
+        );
+        let window = [columns.start, rows.start, columns.len(), rows.len()];
+        Mask::from_window(width, height, window, &vec![1; columns.len() * rows.len()])
+    };
+    detections.xyxy.iter().map(of_box).collect()
 }
 
 /// Rows by descending size, later rows first among equals: the order in which masks are painted so
 /// that small ones stay visible.
 pub fn largest_first(masks: &[Mask]) -> Vec<usize> {
-    let areas: Vec<usize> = masks.iter().map(Mask::area).collect();
-    let mut order: Vec<usize> = (0..masks.len()).collect();
-    order.sort_by_key(|&row| areas[row]);
+    by_size(&masks.iter().map(|m| m.area() as f64).collect::<Vec<_>>())
+}
+
+/// Rows by descending size, later rows first among equals.
+pub fn by_size(areas: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..areas.len()).collect();
+    order.sort_by(|&a, &b| areas[a].total_cmp(&areas[b]));
     order.reverse();
     order
 }
@@ -157,7 +149,7 @@ mod tests {
         let mut data = vec![1; 49];
         data[24] = 0;
         let mask = Mask::from_window(20, 20, [3, 4, 7, 7], &data);
-        let outlines = outlines(&mask).unwrap();
+        let outlines = outlines(&mask);
         assert_eq!(outlines[0], [[3, 4], [3, 10], [9, 10], [9, 4]]);
         assert_eq!(outlines.len(), 2);
         assert_eq!(extent([&mask]), Some([3, 4, 7, 7]));

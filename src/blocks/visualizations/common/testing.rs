@@ -7,7 +7,8 @@ use crate::blocks::state::CacheStore;
 use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output, Services};
 use crate::clock::ManualClock;
 use crate::definition::step::{FieldValue, Step};
-use crate::values::{Detections, Image, Matrix, Value};
+use crate::imaging::{Canvas, Color, Pixel};
+use crate::values::{Detections, Image, Mask, Matrix, Value};
 
 /// The pixels of a picture under `fixtures/blocks`.
 pub fn picture(name: &str) -> Matrix {
@@ -47,6 +48,67 @@ pub fn five() -> Detections {
         confidence: Some(Arc::new(rows.iter().map(|r| r.1).collect())),
         class_id: Some(Arc::new(rows.iter().map(|r| r.3).collect())),
         tracker_id: Some(Arc::new(rows.iter().map(|r| r.4).collect())),
+        ..Detections::default()
+    };
+    d.set_column("class_name", rows.iter().map(|r| r.2.into()).collect());
+    d
+}
+
+/// The four detections with masks that most recorded cases draw.
+pub fn masked() -> Detections {
+    type Row = (&'static [Pixel], [f64; 4], &'static str, i64);
+    let rows: [Row; 4] = [
+        (
+            &[[22, 32], [45, 25], [68, 40], [66, 108], [30, 106], [20, 70]],
+            [20.0, 25.0, 68.0, 108.0],
+            "person",
+            0,
+        ),
+        (
+            &[
+                [98, 48],
+                [120, 34],
+                [142, 50],
+                [144, 70],
+                [121, 86],
+                [100, 76],
+            ],
+            [98.0, 34.0, 144.0, 86.0],
+            "ball",
+            1,
+        ),
+        (
+            &[[150, 100], [190, 90], [185, 140], [140, 135]],
+            [140.0, 90.0, 190.0, 140.0],
+            "kite",
+            7,
+        ),
+        (
+            &[
+                [60, 80],
+                [80, 80],
+                [80, 110],
+                [120, 110],
+                [120, 130],
+                [60, 130],
+            ],
+            [60.0, 80.0, 120.0, 130.0],
+            "box",
+            22,
+        ),
+    ];
+    let mask = |points: &[Pixel]| {
+        let mut pixels = Matrix::filled(200, 150, &[0]);
+        let mut canvas = Canvas::new(&mut pixels).expect("a canvas");
+        canvas
+            .fill_polygons(&[points], Color::WHITE)
+            .expect("a polygon");
+        Mask::from_dense(200, 150, &pixels.data)
+    };
+    let mut d = Detections {
+        xyxy: Arc::new(rows.iter().map(|r| r.1).collect()),
+        masks: Some(Arc::new(rows.iter().map(|r| mask(r.0)).collect())),
+        class_id: Some(Arc::new(rows.iter().map(|r| r.3).collect())),
         ..Detections::default()
     };
     d.set_column("class_name", rows.iter().map(|r| r.2.into()).collect());
@@ -129,9 +191,19 @@ pub fn image_of(output: Result<Output, BlockError>) -> Image {
 
 /// The five detections drawn on the scene, with further fields.
 pub fn draw_five(spec: &'static BlockSpec, fields: &[(&str, Value)]) -> Matrix {
+    draw(spec, five(), fields)
+}
+
+/// The four detections with masks drawn on the scene, with further fields.
+pub fn draw_masked(spec: &'static BlockSpec, fields: &[(&str, Value)]) -> Matrix {
+    draw(spec, masked(), fields)
+}
+
+/// Detections drawn on the scene, with further fields.
+pub fn draw(spec: &'static BlockSpec, detections: Detections, fields: &[(&str, Value)]) -> Matrix {
     let mut all = vec![
         ("image", Value::from(scene())),
-        ("predictions", Value::from(five())),
+        ("predictions", Value::from(detections)),
     ];
     all.extend(fields.iter().cloned());
     (**image_of(run(spec, &all)).pixels()).clone()

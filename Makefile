@@ -1,0 +1,47 @@
+# millrace: `make run` counts people in a clip, `make test` is what CI runs.
+#
+# PROFILE=dev makes `run` use the binary that `make test` builds: slower frames, no second build.
+
+PROFILE ?= release
+DEFINITION ?= pipelines/people-crossing-a-line.json
+SOURCE ?= fixtures/video/pedestrians_640x480_10fps.mp4
+OUTPUT ?= out/people
+
+MILLRACE := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/millrace
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := build
+.PHONY: setup build run test bench fmt lint clean
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	cargo build --locked --profile $(PROFILE)
+
+run: build
+	$(MILLRACE) run $(DEFINITION) --source $(SOURCE) --models fixtures/models \
+		--output $(OUTPUT) --video $(OUTPUT)/annotated.mp4
+	@echo
+	@echo "Results, one JSON line a frame, and the annotated clip:"
+	@ls -1 $(OUTPUT)/*
+
+test:
+	@scripts/setup.sh --test
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --workspace --no-fail-fast
+
+bench: setup
+	cargo bench --locked
+
+fmt:
+	cargo fmt --all
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+clean:
+	cargo clean
+	rm -rf out
