@@ -1,0 +1,1 @@
+//! Films written and read back.
