@@ -3,7 +3,6 @@
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`engine`], `definitions`, [`models`], [`sources`],
 //! [`streams`], [`delivery`], `http`, [`cli`].
-//! `streams`, [`delivery`], `http`, [`cli`].
 
 pub mod blocks;
 pub mod cli;

@@ -1,29 +1,3 @@
-//! Placeholder.
-use crate::values::Image;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-/// E
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct VideoError;
-/// V
-pub struct VideoWriter(PathBuf);
-impl VideoWriter {
-    /// C
-    pub fn create(p: &Path, _: f64) -> Result<Self, VideoError> {
-        Ok(Self(p.to_owned()))
-    }
-    /// W
-    pub fn write(&mut self, _: &Image, _: Duration) -> Result<(), VideoError> {
-        Ok(())
-    }
-    /// P
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-    /// F
-    pub fn finish(self) -> Result<(), VideoError> {
-        Ok(())
 //! Films: pictures encoded as H.264 into an MP4 file.
 //!
 //! [`VideoWriter::write`] shares the pixels with the encoder (a picture with an odd side is copied,

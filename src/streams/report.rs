@@ -78,8 +78,11 @@ impl Reporter {
     }
 
     /// The same reporter naming these models on every result.
-    pub fn with_models(self, models: Json) -> Self {
-        Self { models, ..self }
+    pub fn with_models(&self, models: Json) -> Self {
+        Self {
+            models,
+            ..self.clone()
+        }
     }
 
     /// The report of a result: stream, frame, times, definition, and `outputs` or `error`. The

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::{HostArgs, LoadError, REFUSED, host, load_definition};
 use crate::blocks::Services;
@@ -18,6 +18,7 @@ use crate::blocks::state::CacheStore;
 use crate::clock::Clock;
 use crate::delivery::webhook::{Condition, Webhook};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
+use crate::models::ModelStore;
 use crate::plan::Plan;
 use crate::sources::{Source, SourceSpec, SourceUri};
 use crate::streams::{DefinitionStamp, End, Reporter, Snapshot, Stopper, Stream, StreamSpec};
@@ -325,6 +326,7 @@ impl Job<'_> {
             webhook: self.webhook.clone(),
             wanted: self.args.video_output.clone(),
             clock: self.services.clock.clone(),
+            models: self.services.models.clone(),
         };
         let thread = thread::Builder::new()
             .name(format!("write:{name}"))
@@ -347,6 +349,18 @@ struct ResultLoop {
     webhook: Option<Webhook>,
     wanted: Option<String>,
     clock: Arc<dyn Clock>,
+    models: Arc<ModelStore>,
+}
+
+/// The models in memory: id and hash of the weights.
+fn loaded_models(models: &ModelStore) -> Json {
+    let loaded = models
+        .list()
+        .into_iter()
+        .filter(|m| m.loaded_since.is_some());
+    loaded
+        .map(|m| json!({"id": m.id, "sha256": m.sha256}))
+        .collect()
 }
 
 impl ResultLoop {
@@ -354,7 +368,13 @@ impl ResultLoop {
         let figures = self.stream.figures().clone();
         let stopper = self.stream.stopper();
         let mut problem = None;
+        let mut stamped = false;
         for result in self.stream.results() {
+            if !stamped {
+                // With the first result the models of the definition are loaded.
+                self.reporter = self.reporter.with_models(loaded_models(&self.models));
+                stamped = true;
+            }
             let report = self
                 .reporter
                 .report(&result, self.clock.now(), self.wanted.as_deref());
