@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[allow(dead_code)]
+#[path = "support/clips.rs"]
+mod clips;
+#[allow(dead_code)]
 #[path = "support/receiver.rs"]
 mod receiver;
 #[allow(dead_code)]
@@ -268,7 +271,7 @@ fn a_dead_receiver_stalls_no_stream() {
         "run",
         "pipelines/read-qr-codes.json",
         "--source",
-        "videotestsrc://?frames=100&width=320&height=240&fps=30",
+        "videotestsrc://?size=320x240&fps=30&frames=100",
     ])
     .args(["--webhook", &receiver.url("/events")])
     .arg("--output")

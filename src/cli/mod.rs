@@ -1,5 +1,13 @@
 //! The command line: arguments in, exit code out. Everything else is in the library.
 
+/// Prints a line to standard output. A reader that went away (`millrace blocks | head`) is no error.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod blocks;
 mod exec;
 mod host;

@@ -287,7 +287,7 @@ impl Job<'_> {
             failures += usize::from(progress::summarise(name, finished, elapsed));
         }
         if let (Some(counts), Some(webhook)) = (delivered, &self.webhook) {
-            println!("events to {}: {counts}", webhook.redacted_url());
+            say!("events to {}: {counts}", webhook.redacted_url());
             failures += usize::from(counts.lost() > 0);
         }
         if failures == 0 {
