@@ -305,9 +305,10 @@ function! {
 }
 
 function! {
-    TYPED, |inputs, _| Ok(Output::One(row![vec![
-        inputs.value("int").clone(), inputs.value("float").clone(), inputs.value("flag").clone(),
-    ]])),
+    TYPED, |inputs, _| {
+        let fields = ["int", "float", "flag"].map(|name| inputs.value(name).clone());
+        Ok(Output::One(row![fields.to_vec(), inputs.value("int").clone()]))
+    },
     types: &["Typed"],
     fields: &[
         Field::optional("int", &[Ty::Selector(&[kind::INTEGER]), Ty::IntIn(0, 100)], "1"),
