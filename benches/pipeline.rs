@@ -15,7 +15,7 @@ use millrace::engine::{Engine, RuntimeInput, RuntimeInputs};
 use millrace::models::{Confidence, DetectParams, ModelStore, RuntimeSettings};
 use millrace::plan::Plan;
 use millrace::sources::{Event, Frame, Source, SourceSpec};
-use millrace::streams::{DefinitionStamp, Reporter, Stream, StreamSpec};
+use millrace::streams::{DefinitionStamp, Replacement, Reporter, Stream, StreamSpec};
 use millrace::values::deserialise::InputOptions;
 use millrace::values::serialise::OutputOptions;
 use millrace::values::{Image, Timestamp};
@@ -183,7 +183,7 @@ fn full_pipeline(services: &Services, clip: &Path) -> Result<Duration> {
     let text = std::fs::read_to_string(root().join("pipelines/people-crossing-a-line.json"))?;
     let definition: Json = serde_json::from_str(&text)?;
     let plan = Arc::new(Plan::compile(&definition)?);
-    let engine = Engine::new(plan.clone(), services.clone(), InputOptions::default())?;
+    let engine = Engine::new(plan, services.clone(), InputOptions::default())?;
     let now = services.clock.now();
     let stamp = DefinitionStamp {
         hash: DefinitionHash::of(&definition),
@@ -191,13 +191,16 @@ fn full_pipeline(services: &Services, clip: &Path) -> Result<Duration> {
         source: "file",
         fetched_at: now,
     };
-    let reporter = Reporter::new(plan, stamp, OutputOptions::new(now), false);
+    let reporter = Reporter::new(OutputOptions::new(now), false);
     let started = Instant::now();
     let stream = Stream::start(StreamSpec {
         source: open(clip)?,
-        engine,
+        definition: Replacement {
+            engine,
+            stamp,
+            image_input: "image".into(),
+        },
         parameters: RuntimeInputs::new(),
-        image_input: "image".into(),
         clock: services.clock.clone(),
     })?;
     let mut written = 0;

@@ -256,7 +256,11 @@ fn unusable_sources_end_with_an_error() {
     ] {
         let output = millrace(&["run", pipeline, "--source", &source]);
         let refused = output.status.code() == Some(2) && source.starts_with("gopher");
-        assert!(refused || output.status.code() == Some(1), "{source}: {}", said(&output));
+        assert!(
+            refused || output.status.code() == Some(1),
+            "{source}: {}",
+            said(&output)
+        );
         assert!(
             said(&output).contains("error") || said(&output).contains("failed"),
             "{source}: {}",
@@ -291,7 +295,12 @@ fn every_worked_definition_is_sound() {
     for entry in std::fs::read_dir(root().join("pipelines")).unwrap() {
         let path = entry.unwrap().path();
         let output = millrace(&["validate", path.to_str().unwrap()]);
-        assert!(output.status.success(), "{}: {}", path.display(), said(&output));
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            path.display(),
+            said(&output)
+        );
         found += 1;
     }
     assert!(found >= 6, "only {found} definitions");

@@ -21,7 +21,9 @@ use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::models::ModelStore;
 use crate::plan::Plan;
 use crate::sources::{Source, SourceSpec, SourceUri};
-use crate::streams::{DefinitionStamp, End, Reporter, Snapshot, Stopper, Stream, StreamSpec};
+use crate::streams::{
+    Control, DefinitionStamp, End, Replacement, Reporter, Snapshot, Stream, StreamSpec,
+};
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
 use progress::Progress;
@@ -112,6 +114,7 @@ struct Job<'a> {
     image_input: String,
     parameters: RuntimeInputs,
     services: Services,
+    stamp: DefinitionStamp,
     reporter: Reporter,
     webhook: Option<Webhook>,
     specs: Vec<SourceSpec>,
@@ -149,13 +152,14 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
         fetched_at: services.clock.now(),
     };
     let options = OutputOptions::new(services.clock.now());
-    let reporter = Reporter::new(plan.clone(), stamp, options, args.include_images);
+    let reporter = Reporter::new(options, args.include_images);
     Ok(Job {
         args,
         plan,
         image_input,
         parameters,
         services,
+        stamp,
         reporter,
         webhook,
         specs,
@@ -233,7 +237,7 @@ fn source_specs(args: &RunArgs) -> Result<Vec<SourceSpec>, RunError> {
 /// A stream under way, with the thread that writes its results.
 struct Running {
     name: String,
-    stopper: Stopper,
+    control: Control,
     figures: Arc<crate::streams::Figures>,
     thread: JoinHandle<Finished>,
 }
@@ -262,7 +266,7 @@ impl Job<'_> {
                 }
             }
         }
-        stop_on_ctrl_c(running.iter().map(|r| r.stopper.clone()).collect());
+        stop_on_ctrl_c(running.iter().map(|r| r.control.clone()).collect());
         progress.follow(&running);
         let mut summaries = Vec::new();
         for stream in running {
@@ -311,14 +315,17 @@ impl Job<'_> {
             Writer::create(self.args, &name, self.specs.len() > 1).map_err(|e| e.to_string())?;
         let stream = Stream::start(StreamSpec {
             source,
-            engine,
+            definition: Replacement {
+                engine,
+                stamp: self.stamp.clone(),
+                image_input: self.image_input.clone(),
+            },
             parameters: self.parameters.clone(),
-            image_input: self.image_input.clone(),
             clock: self.services.clock.clone(),
         })
         .map_err(|e| format!("the machine refuses a thread: {e}"))?;
         progress.add(&name);
-        let (stopper, figures) = (stream.stopper(), stream.figures().clone());
+        let (control, figures) = (stream.control(), stream.figures().clone());
         let job = ResultLoop {
             stream,
             writer,
@@ -334,7 +341,7 @@ impl Job<'_> {
             .map_err(|e| format!("the machine refuses a thread: {e}"))?;
         Ok(Running {
             name,
-            stopper,
+            control,
             figures,
             thread,
         })
@@ -366,7 +373,7 @@ fn loaded_models(models: &ModelStore) -> Json {
 impl ResultLoop {
     fn run(mut self) -> Finished {
         let figures = self.stream.figures().clone();
-        let stopper = self.stream.stopper();
+        let control = self.stream.control();
         let mut problem = None;
         let mut stamped = false;
         for result in self.stream.results() {
@@ -389,7 +396,7 @@ impl ResultLoop {
             {
                 // Results that cannot be kept are no reason to go on as if they were.
                 problem = Some(error.to_string());
-                stopper.stop();
+                control.stop();
             }
         }
         let end = self.stream.join();
@@ -405,7 +412,7 @@ impl ResultLoop {
 }
 
 /// The first Ctrl-C (or SIGTERM) stops all streams, the second ends the process.
-fn stop_on_ctrl_c(stoppers: Vec<Stopper>) {
+fn stop_on_ctrl_c(streams: Vec<Control>) {
     let watch = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -416,7 +423,7 @@ fn stop_on_ctrl_c(stoppers: Vec<Stopper>) {
         runtime.block_on(async {
             interrupted().await;
             eprintln!("stopping; what is in flight is written (Ctrl-C again to end at once)");
-            stoppers.iter().for_each(Stopper::stop);
+            streams.iter().for_each(Control::stop);
             interrupted().await;
             std::process::exit(130);
         });
