@@ -1,6 +1,7 @@
 //! A pipeline at work: started, looked at, shut down.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -27,6 +28,7 @@ pub(crate) struct Running {
     /// The whole.
     pub pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
+    video_offered: Arc<AtomicBool>,
 }
 
 impl Running {
@@ -36,14 +38,22 @@ impl Running {
         shared: &Arc<Shared>,
         signals: &Sender<Signal>,
     ) -> Result<Self, String> {
-        let Chain { pipeline, sink } = chain;
+        let Chain {
+            pipeline,
+            sink,
+            video_offered,
+        } = chain;
         let mut feeder = Feeder::new(shared.clone());
         sink.set_callbacks(
             gst_app::AppSinkCallbacks::builder()
                 .new_sample(move |sink| feeder.take(sink))
                 .build(),
         );
-        let running = Self { pipeline, sink };
+        let running = Self {
+            pipeline,
+            sink,
+            video_offered,
+        };
         if let Some(bus) = running.pipeline.bus() {
             let signals = signals.clone();
             bus.set_sync_handler(move |_, message| {
@@ -82,6 +92,11 @@ impl Running {
                 reason: "reading stopped before the first frame".to_owned(),
             })
         }
+    }
+
+    /// Whether the other side has no video among its streams.
+    pub(crate) fn offers_no_video(&self) -> bool {
+        !self.video_offered.load(Ordering::Relaxed)
     }
 
     /// Whether a thread of the pipeline reads, and whether one empties a queue.
