@@ -77,21 +77,33 @@ impl Running {
     pub(crate) fn gave_up(&self, idle: Duration, name: &Redacted) -> Option<SourceError> {
         let (reads, queues) = self.at_work();
         let source_name = name.clone();
-        let linked = self.sink.static_pad("sink")?.current_caps().is_some();
-        if idle < LOOK || reads || (queues && idle < DRAIN) {
-            None
-        } else if queues && !linked {
-            Some(SourceError::NotVideo {
-                source_name,
-                reason: "it has no video stream".to_owned(),
-            })
-        } else {
-            Some(SourceError::Corrupt {
-                source_name,
-                frames: 0,
-                reason: "reading stopped before the first frame".to_owned(),
-            })
+        if idle < 2 * LOOK || reads || (queues && idle < DRAIN) {
+            return None;
         }
+        let media = self.media().unwrap_or_default();
+        if media.starts_with("text/") || media.starts_with("audio/") {
+            let reason = format!("it is {media}");
+            return Some(SourceError::NotVideo {
+                source_name,
+                reason,
+            });
+        }
+        Some(SourceError::Corrupt {
+            source_name,
+            frames: 0,
+            reason: "reading stopped before the first frame".to_owned(),
+        })
+    }
+
+    /// The media type that was recognised.
+    fn media(&self) -> Option<String> {
+        let elements = self.pipeline.iterate_recurse().into_iter().flatten();
+        elements
+            .filter(|e| e.factory().is_some_and(|f| f.name() == "typefind"))
+            .find_map(|e| {
+                let caps = e.static_pad("src")?.current_caps()?;
+                Some(caps.structure(0)?.name().to_string())
+            })
     }
 
     /// Whether the other side has no video among its streams.
