@@ -8,7 +8,6 @@ mod receiver;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millrace::blocks::state::CacheStore;
 use millrace::blocks::{Block, BlockError, Context, Inputs, Output, Services, registry};
 use millrace::clock::ManualClock;
 use millrace::definition::step::{FieldValue, Step};
@@ -17,7 +16,6 @@ use millrace::delivery::{
     AddressPolicy, Capacity, Cause, Counts, Dispatcher, DropCause, Event, Overflow, Request,
     RetryPolicy, Settings,
 };
-use millrace::models::ModelStore;
 use millrace::values::Value;
 use receiver::{Receiver, Reply};
 use serde_json::{Value as Json, json};
@@ -279,10 +277,8 @@ impl Sink {
         let clock = Arc::new(ManualClock::default());
         let services = Services {
             clock: clock.clone(),
-            models: Arc::new(ModelStore::default()),
             dispatcher: Arc::new(Dispatcher::new(settings)),
-            cache: Arc::new(CacheStore::default()),
-            disable_sinks: false,
+            ..Services::default()
         };
         Self {
             block: (spec.build)(&step, &services).unwrap(),

@@ -149,17 +149,4 @@ mod tests {
             assert_eq!(digest(&got), want, "{from:?} to {to:?}");
         }
     }
-
-    #[test]
-    #[ignore = "prints a timing"]
-    fn time() {
-        let source = vec![7u8; 640 * 480 * 3];
-        for _ in 0..5 {
-            let start = std::time::Instant::now();
-            for _ in 0..20 {
-                std::hint::black_box(resize(&source, 640 * 3, (640, 480), (416, 416)));
-            }
-            println!("{:?}", start.elapsed() / 20);
-        }
-    }
 }

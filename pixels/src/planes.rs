@@ -159,36 +159,4 @@ mod tests {
         );
         assert_eq!(planes, [1.0, 1002.0, 2003.0]);
     }
-
-    #[test]
-    #[ignore = "prints a timing"]
-    fn time() {
-        let data = vec![7u8; 416 * 312 * 3];
-        let picture = Picture {
-            data: &data,
-            width: 416,
-            height: 312,
-            stride: 416 * 3,
-        };
-        let mut planes = vec![0.0; 3 * 416 * 416];
-        let levels = levels(true);
-        for _ in 0..5 {
-            let start = std::time::Instant::now();
-            for _ in 0..100 {
-                to_planes(
-                    &picture,
-                    &levels,
-                    &mut Canvas {
-                        data: &mut planes,
-                        width: 416,
-                        height: 416,
-                        left: 0,
-                        top: 52,
-                        border: 114,
-                    },
-                );
-            }
-            println!("{:?}", start.elapsed() / 100);
-        }
-    }
 }

@@ -317,6 +317,9 @@ pub struct BlockSpec {
     pub engine: &'static str,
     /// Check over several fields.
     pub check: Option<fn(&Step) -> Vec<StepProblem>>,
+    /// Check of literals whose mistakes are the block's own errors when a parameter brings them at
+    /// run time (a colour, for one); made on definitions only.
+    pub literal_check: Option<fn(&Step) -> Vec<StepProblem>>,
     /// Makes the block for one step of one engine.
     pub build: Build,
 }
@@ -342,6 +345,7 @@ impl BlockSpec {
         accepts_empty: false,
         engine: ">=1.3.0,<2.0.0",
         check: None,
+        literal_check: None,
         build: |_, _| Err(BuildError::new("this block cannot be built")),
     };
 

@@ -92,7 +92,8 @@ fn prepare(args: &ExecArgs) -> Result<Engine, LoadError> {
     let definition = load_definition(&args.definition)?;
     let plan = Arc::new(Plan::compile(&definition)?);
     let options = input_options(args);
-    Ok(Engine::new(plan, host::services(&args.host)?, options)?)
+    let services = host::services_in_foreground(&args.host)?;
+    Ok(Engine::new(plan, services, options)?)
 }
 
 fn input_options(args: &ExecArgs) -> InputOptions {

@@ -1,8 +1,17 @@
 //! The command line: arguments in, exit code out. Everything else is in the library.
 
+/// Prints a line to standard output. A reader that went away (`millrace blocks | head`) is no error.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod blocks;
 mod exec;
 mod host;
+mod run;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::Value as Json;
 
 use crate::definition::error::WorkflowError;
+use crate::delivery::AddressPolicy;
 
 /// Runs Roboflow Workflows definitions on live cameras and recorded video.
 ///
@@ -47,6 +57,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a definition on recorded files and live cameras.
+    Run(run::RunArgs),
     /// Run a definition once per line of inputs and print the results as JSON Lines.
     Exec(exec::ExecArgs),
     /// Check a definition and say everything that is wrong with it.
@@ -61,6 +73,16 @@ pub struct HostArgs {
     /// Folder of model packages; its `registry.json`, if there is one, maps model ids to folders.
     #[arg(long, env = "MILLRACE_MODELS", value_name = "DIR")]
     pub models: Option<PathBuf>,
+    /// Whether webhooks of definitions may reach private addresses, such as this machine [default:
+    /// true].
+    #[arg(
+        long,
+        env = AddressPolicy::VARIABLE,
+        value_name = "BOOL",
+        value_parser = clap::builder::BoolishValueParser::new(),
+        hide_env_values = true
+    )]
+    pub private_webhooks: Option<bool>,
 }
 
 impl Cli {
@@ -68,6 +90,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         init_log(&self.log);
         match self.command {
+            Command::Run(args) => run::run(&args),
             Command::Exec(args) => exec::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),

@@ -23,23 +23,6 @@ pub enum AddressPolicy {
 impl AddressPolicy {
     /// Environment variable that switches private addresses on or off for the webhook block.
     pub const VARIABLE: &'static str = "ALLOW_WEBHOOK_WORKFLOWS_SINK_TO_NON_GLOBAL_ADDRESSES";
-
-    /// The policy from the text of [`Self::VARIABLE`]; without one, `default`.
-    pub fn from_setting(text: Option<&str>, default: Self) -> Result<Self, AddressPolicyError> {
-        match text.map(|t| t.trim().to_ascii_lowercase()).as_deref() {
-            None | Some("") => Ok(default),
-            Some("true" | "1" | "yes" | "on") => Ok(Self::Any),
-            Some("false" | "0" | "no" | "off") => Ok(Self::GlobalOnly),
-            Some(other) => Err(AddressPolicyError { text: other.into() }),
-        }
-    }
-}
-
-/// The setting of the policy is neither true nor false.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} must be true or false, got `{text}`", AddressPolicy::VARIABLE)]
-pub struct AddressPolicyError {
-    text: String,
 }
 
 /// Why an address was refused.
@@ -250,14 +233,5 @@ mod tests {
         assert_eq!(refused("ftp://example.com/"), AddressRefused::NotHttp);
         assert!(has_backslash_in_authority("http://a.com\\@b.com/"));
         assert!(!has_backslash_in_authority("http://a.com/\\"));
-    }
-
-    #[test]
-    fn the_setting_is_true_or_false() {
-        let read = |text| AddressPolicy::from_setting(text, AddressPolicy::GlobalOnly);
-        assert_eq!(read(None), Ok(AddressPolicy::GlobalOnly));
-        assert_eq!(read(Some("True")), Ok(AddressPolicy::Any));
-        assert_eq!(read(Some("False")), Ok(AddressPolicy::GlobalOnly));
-        assert!(read(Some("maybe")).is_err());
     }
 }

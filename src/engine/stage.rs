@@ -69,6 +69,19 @@ impl Stage {
         names.join("+")
     }
 
+    /// The plan that the stage belongs to.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Puts another instance in the place of a step's block: the one that ran the step before a
+    /// swap, with its state. The block that was there is closed.
+    pub fn replace_block(&mut self, at: usize, block: Box<dyn Block>) {
+        if let Some((_, own)) = self.blocks.iter_mut().find(|(step, _)| *step == at) {
+            std::mem::replace(own, block).close();
+        }
+    }
+
     /// Gives up the blocks, by step: a swap takes those of kept steps over and closes the others.
     pub fn into_blocks(mut self) -> Vec<(usize, Box<dyn Block>)> {
         std::mem::take(&mut self.blocks)

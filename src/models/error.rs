@@ -8,13 +8,11 @@ use super::package::Task;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ModelError {
     /// No package has the id.
-    #[error(
-        "model `{id}` is unknown: {place}; put its package there or correct the id (`millrace models` lists what is there)"
-    )]
+    #[error("model `{id}` is unknown: {place}")]
     Unknown {
         /// The id asked for.
         id: String,
-        /// Where it was looked for.
+        /// Where it was looked for, and what to do.
         place: String,
     },
     /// The model does something else than was asked for.
@@ -28,7 +26,7 @@ pub enum ModelError {
         wanted: Task,
     },
     /// A file of the package is missing or does not hold what it must.
-    #[error("model package file {} cannot be used: {reason}", path.display())]
+    #[error("model package: {} cannot be used: {reason}", path.display())]
     Package {
         /// The file.
         path: PathBuf,

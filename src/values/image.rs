@@ -47,6 +47,11 @@ impl Matrix {
         }
     }
 
+    /// Width and height.
+    pub fn size(&self) -> [usize; 2] {
+        [self.width, self.height]
+    }
+
     /// Copies the pixels of a rectangle that lies inside the image.
     pub fn cut(&self, x: usize, y: usize, width: usize, height: usize) -> Self {
         let c = self.channels;

@@ -142,17 +142,18 @@ impl Mask {
 
     /// The part of the mask inside a rectangle at (`x`, `y`), as a mask of that size.
     pub fn cut(&self, x: i64, y: i64, width: usize, height: usize) -> Self {
-        self.moved(-x, -y, width, height)
+        self.moved(x.saturating_neg(), y.saturating_neg(), width, height)
     }
 
     /// The mask moved by (`dx`, `dy`) on a canvas of another size; what leaves it is cut off.
     pub fn moved(&self, dx: i64, dy: i64, width: usize, height: usize) -> Self {
         let [wx, wy, ww, wh] = self.window;
-        let (left, top) = (wx as i64 + dx, wy as i64 + dy);
+        let left = dx.saturating_add(wx as i64);
+        let top = dy.saturating_add(wy as i64);
         let (x1, y1) = (left.max(0), top.max(0));
         let (x2, y2) = (
-            (left + ww as i64).min(width as i64),
-            (top + wh as i64).min(height as i64),
+            left.saturating_add(ww as i64).min(width as i64),
+            top.saturating_add(wh as i64).min(height as i64),
         );
         if x1 >= x2 || y1 >= y2 {
             return Self::empty(width, height);
@@ -175,16 +176,20 @@ impl Mask {
         Self::from_window(width, height, [x1 as usize, y1 as usize, w, h], &data)
     }
 
-    /// The mask resized by nearest neighbour as OpenCV does it: source pixel = ⌊target · ratio⌋.
+    /// The mask resized by nearest neighbour as OpenCV does it: source pixel = ⌊target · ratio⌋,
+    /// the ratio being the inverse of target ÷ source (which rounds differently from source ÷ target).
     pub fn resized(&self, width: usize, height: usize) -> Self {
         if (width, height) == (self.width, self.height) {
             return self.clone();
         }
         let (rx, ry) = (
-            self.width as f64 / width as f64,
-            self.height as f64 / height as f64,
+            1.0 / (width as f64 / self.width as f64),
+            1.0 / (height as f64 / self.height as f64),
         );
         let [wx, wy, ww, wh] = self.window;
+        if self.bits.is_empty() {
+            return Self::empty(width, height);
+        }
         // Where the source of each target column and row falls in the window, from first to last.
         let source = |n: usize, ratio: f64, size: usize, from: usize, len: usize| {
             let inside: Vec<(usize, usize)> = (0..n)
@@ -484,5 +489,8 @@ mod tests {
         let big = l_shape().resized(12, 10);
         assert_eq!(big.area(), 20);
         assert!(big.get(2, 2) && big.get(3, 3) && !big.get(1, 2));
+        // Where the ratio meets a whole number, OpenCV's rounding decides.
+        let third = Mask::from_dense(6, 1, &[0, 0, 1, 0, 0, 0]);
+        assert!(third.resized(34, 1).get(17, 0));
     }
 }

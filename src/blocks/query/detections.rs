@@ -8,7 +8,8 @@ use super::properties::Property;
 use super::rename::Rename;
 use super::statements::StatementGroup;
 use super::{CURRENT, QueryError, Scope};
-use crate::values::{Detection, Detections, Value};
+use crate::values::serialise::{OutputOptions, serialise};
+use crate::values::{Detection, Detections, Value, kind};
 
 /// An operation on boxes.
 #[derive(Debug)]
@@ -115,7 +116,7 @@ impl DetectionsOperation {
             }
             Self::Rename(rename) => rename.apply(set, scope),
             Self::PickByParent { class } => Ok(pick_by_parent(set, class)),
-            Self::Dictionary => dictionary(set).map_err(|why| scope.failed(why)),
+            Self::Dictionary => dictionary(&value, scope),
             Self::Property(_) => Ok(value),
         }
     }
@@ -290,8 +291,12 @@ fn pick_by_parent(set: &Detections, class: &str) -> Value {
 }
 
 /// The set as the object that clients get, in its own coordinates.
-fn dictionary(_set: &Arc<Detections>) -> Result<Value, String> {
-    Err("boxes cannot be written as an object yet".to_owned())
+fn dictionary(set: &Value, scope: &Scope<'_>) -> Result<Value, QueryError> {
+    let options = OutputOptions::new(scope.cx.now());
+    match serialise(&[kind::OBJECT_DETECTION], set, &options) {
+        Ok(json) => Ok(Value::from_json(&json)),
+        Err(error) => Err(scope.failed(error.to_string())),
+    }
 }
 
 #[cfg(test)]
@@ -459,6 +464,17 @@ mod tests {
             shown(apply(operation, boxes().into())),
             "!UndeclaredSymbolError"
         );
+    }
+
+    #[test]
+    fn boxes_become_the_object_that_clients_get() {
+        let written = run(json!({"type": "DetectionsToDictionary"}));
+        let entry = |name: &str| crate::values::python::repr(&written.as_dict().unwrap()[name]);
+        assert_eq!(entry("image"), "{'width': 100, 'height': 80}");
+        assert!(entry("predictions").starts_with(
+            "[{'width': 20.0, 'height': 10.0, 'x': 20.0, 'y': 20.0, 'confidence': 0.9, \
+             'class_id': 1, 'class': 'person', 'detection_id': 'd0'}, "
+        ));
     }
 
     #[test]

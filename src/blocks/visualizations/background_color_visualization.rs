@@ -38,7 +38,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::share("opacity", "0.5").about("Strength of the colour."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(|step| common::color_problem(step, "color").into_iter().collect()),
+    literal_check: Some(|step| common::color_problem(step, "color").into_iter().collect()),
     build: |_, _| Ok(Box::new(BackgroundColor)),
     ..BlockSpec::DEFAULT
 };

@@ -38,7 +38,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::share("roundness", "0.0").about("How round the corners are."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(BoundingBox)),
     ..BlockSpec::DEFAULT
 };

@@ -36,7 +36,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
             .about("Thickness of the line; negative fills the circle."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Circle)),
     ..BlockSpec::DEFAULT
 };

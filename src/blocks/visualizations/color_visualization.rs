@@ -34,7 +34,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::share("opacity", "0.5").about("Strength of the shade."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(ColorVisualization)),
     ..BlockSpec::DEFAULT
 };
@@ -57,7 +57,7 @@ impl Block for ColorVisualization {
         }
         common::drawn(image, |pixels| {
             let corners: Vec<Pixel> = boxes.iter().flat_map(|b| [b.0, b.1]).collect();
-            if let Some(region) = common::region_around(&corners, 0, pixels) {
+            if let Some(region) = common::region_around(&corners, 0, pixels.size()) {
                 overlay(pixels, region, Ground::Image, opacity, |canvas| {
                     boxes.iter().try_for_each(|&(from, to, color)| {
                         canvas.rectangle(from, to, color, FILLED)

@@ -36,7 +36,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::integer("corner_length", "15").about("Length of the strokes, pixels."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Corner)),
     ..BlockSpec::DEFAULT
 };

@@ -14,11 +14,12 @@
 use opencv::imgproc::INTER_LINEAR;
 
 use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::geometry::Anchor;
 use crate::imaging::blend::paste;
 use crate::imaging::{self, Canvas, Pixel, pixels, trunc_box};
 use crate::values::{Matrix, kind};
 
-use super::common::{self, Palette, Position, fields};
+use super::common::{self, Palette, fields};
 
 /// `roboflow_core/crop_visualization@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -39,7 +40,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::integer("border_thickness", "2").about("Thickness of the frame."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Crop)),
     ..BlockSpec::DEFAULT
 };
@@ -51,7 +52,7 @@ impl Block for Crop {
         let image = inputs.image("image")?;
         let detections = inputs.detections("predictions")?;
         let palette = Palette::of(inputs)?;
-        let position: Position = inputs.text("position")?.parse()?;
+        let position = Anchor::parse(inputs.text("position")?)?;
         let factor = inputs.float("scale_factor")?;
         let border = pixels(inputs.int("border_thickness")?);
         if detections.is_empty() {
@@ -73,7 +74,7 @@ impl Block for Crop {
                 let scaled = |side: usize| ((side as f64 * factor) as usize).max(1);
                 let crop = before.cut(x, y, w, h);
                 let crop = imaging::resized(&crop, scaled(w), scaled(h), INTER_LINEAR)?;
-                let anchor = position.pixel_on(detections, row)?;
+                let anchor = common::pixel_at(position, detections, row)?;
                 let size = [crop.width as i32, crop.height as i32];
                 let (from, to) = placed(anchor, position, size);
                 paste_at(pixels, &crop, from);
@@ -86,10 +87,10 @@ impl Block for Crop {
 }
 
 /// The corners of a copy of a size at a place on a detection: sides push it outward.
-fn placed([x, y]: Pixel, position: Position, [width, height]: Pixel) -> (Pixel, Pixel) {
+fn placed([x, y]: Pixel, position: Anchor, [width, height]: Pixel) -> (Pixel, Pixel) {
     let (side, level) = match position {
-        Position::Anchor { x, y } => (x, y),
-        Position::CenterOfMass => (0, 0),
+        Anchor::Box(x, y) => (x, y),
+        Anchor::CenterOfMass => (0, 0),
     };
     let along = |at: i32, size: i32, place: i8| match place {
         -1 => (at - size, at),
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn sides_push_outward() {
-        let at = |name: &str| placed([50, 60], name.parse().unwrap(), [20, 10]);
+        let at = |name: &str| placed([50, 60], Anchor::parse(name).unwrap(), [20, 10]);
         assert_eq!(at("TOP_LEFT"), ([30, 50], [50, 60]));
         assert_eq!(at("BOTTOM_RIGHT"), ([50, 60], [70, 70]));
         assert_eq!(at("CENTER_OF_MASS"), ([40, 55], [60, 65]));

@@ -10,11 +10,12 @@
 //! `CENTER_OF_MASS` needs dense masks. A negative outline paints the dot black.
 
 use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::geometry::Anchor;
 use crate::imaging::canvas::FILLED;
 use crate::imaging::{Color, pixels};
 use crate::values::kind;
 
-use super::common::{self, Position, fields};
+use super::common::{self, fields};
 
 /// `roboflow_core/dot_visualization@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -35,7 +36,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::integer("outline_thickness", "0").about("Thickness of a black outline."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Dot)),
     ..BlockSpec::DEFAULT
 };
@@ -44,11 +45,11 @@ struct Dot;
 
 impl Block for Dot {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
-        let position: Position = inputs.text("position")?.parse()?;
+        let position = Anchor::parse(inputs.text("position")?)?;
         let radius = pixels(inputs.int("radius")?);
         let outline = pixels(inputs.int("outline_thickness")?);
         common::each_row(inputs, |canvas, detections, row, color| {
-            let center = position.pixel_on(detections, row)?;
+            let center = common::pixel_at(position, detections, row)?;
             canvas.circle(center, radius, color, FILLED)?;
             if outline != 0 {
                 canvas.circle(center, radius, Color::BLACK, outline)?;

@@ -37,7 +37,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::integer("end_angle", "235").about("Where the arc ends, degrees."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Ellipse)),
     ..BlockSpec::DEFAULT
 };

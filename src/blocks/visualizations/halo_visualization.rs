@@ -45,7 +45,7 @@ const COMMON: BlockSpec = BlockSpec {
     about: "Surrounds the masks of detections with a glow.",
     fields: FIELDS,
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     ..BlockSpec::DEFAULT
 };
 

@@ -44,7 +44,7 @@ const COMMON: BlockSpec = BlockSpec {
     family: Family::Visualization,
     about: ABOUT,
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(check),
+    literal_check: Some(check),
     ..BlockSpec::DEFAULT
 };
 
@@ -122,6 +122,11 @@ mod tests {
         let fields = [("text_scale", 0.4.into()), ("text_padding", 3i64.into())];
         assert_picture(&draw_five(&V1, &fields), "visualizations/label.png");
         assert_picture(&draw_five(&V2, &fields), "visualizations/label.png");
+        let by_track = [&fields[..], &[("color_axis", "TRACK".into())]].concat();
+        assert_picture(
+            &draw_five(&V1, &by_track),
+            "visualizations/label_by_track.png",
+        );
         let fields = [("text_scale", 0.5.into()), ("border_radius", 6i64.into())];
         assert_picture(&draw_five(&V1, &fields), "visualizations/label_round.png");
     }

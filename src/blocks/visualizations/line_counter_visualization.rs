@@ -38,7 +38,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::share("opacity", "0.3").about("Strength of the line."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(|step| common::color_problem(step, "color").into_iter().collect()),
+    literal_check: Some(|step| common::color_problem(step, "color").into_iter().collect()),
     build: |_, _| Ok(Box::new(LineCounter)),
     ..BlockSpec::DEFAULT
 };
@@ -61,7 +61,7 @@ impl Block for LineCounter {
         let text_thickness = pixels(inputs.int("text_thickness")?);
         common::drawn(image, |pixels| {
             let margin = thickness.saturating_add(2);
-            if let Some(region) = common::region_around(&[from, to], margin, pixels) {
+            if let Some(region) = common::region_around(&[from, to], margin, pixels.size()) {
                 overlay(pixels, region, Ground::Black, opacity, |canvas| {
                     canvas.line(from, to, color, thickness)
                 })?;

@@ -44,7 +44,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::share("opacity", "0.5").about("Strength of the shade."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(MaskVisualization)),
     ..BlockSpec::DEFAULT
 };

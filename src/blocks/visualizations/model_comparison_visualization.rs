@@ -48,7 +48,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::share("opacity", "0.7").about("Strength of the colours."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(|step| {
+    literal_check: Some(|step| {
         ["color_a", "color_b", "background_color"]
             .into_iter()
             .filter_map(|field| common::color_problem(step, field))

@@ -40,7 +40,7 @@ const COMMON: BlockSpec = BlockSpec {
     about: "Draws the outlines of masks.",
     fields: FIELDS,
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     ..BlockSpec::DEFAULT
 };
 
@@ -75,9 +75,9 @@ impl Block for Polygon {
             };
             let (outlines, [dx, dy]) = if self.in_box {
                 let part = inside(&masks[row], [x1, y1, x2, y2]);
-                (masks::outlines(&part)?, [x1, y1])
+                (masks::outlines(&part), [x1, y1])
             } else {
-                (masks::outlines(&masks[row])?, [0, 0])
+                (masks::outlines(&masks[row]), [0, 0])
             };
             for mut outline in outlines {
                 for point in &mut outline {

@@ -31,7 +31,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::share("opacity", "0.3").about("Strength of the shade."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(|step| common::color_problem(step, "color").into_iter().collect()),
+    literal_check: Some(|step| common::color_problem(step, "color").into_iter().collect()),
     build: |_, _| Ok(Box::new(PolygonZone)),
     ..BlockSpec::DEFAULT
 };
@@ -49,7 +49,7 @@ impl Block for PolygonZone {
         }
         common::drawn(image, |pixels| {
             let all = polygons.concat();
-            if let Some(region) = common::region_around(&all, 1, pixels) {
+            if let Some(region) = common::region_around(&all, 1, pixels.size()) {
                 overlay(pixels, region, Ground::Black, opacity, |canvas| {
                     canvas.fill_polygons(&polygons, color)
                 })?;

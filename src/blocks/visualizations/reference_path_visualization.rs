@@ -35,20 +35,19 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     outputs: &[output("image", &[kind::IMAGE])],
     check: Some(check),
+    literal_check: Some(|step| common::color_problem(step, "color").into_iter().collect()),
     build: |_, _| Ok(Box::new(ReferencePath)),
     ..BlockSpec::DEFAULT
 };
 
 fn check(step: &Step) -> Vec<StepProblem> {
-    let mut problems: Vec<_> = common::color_problem(step, "color").into_iter().collect();
     let thickness = step.literal("thickness").and_then(Json::as_i64);
-    if thickness.is_some_and(|t| t <= 0) {
-        problems.push(StepProblem {
-            field: Some("thickness"),
-            message: "thickness must be greater than zero".into(),
-        });
-    }
-    problems
+    let wrong = thickness.is_some_and(|t| t <= 0);
+    let problem = wrong.then(|| StepProblem {
+        field: Some("thickness"),
+        message: "thickness must be greater than zero".into(),
+    });
+    problem.into_iter().collect()
 }
 
 struct ReferencePath;

@@ -10,10 +10,11 @@
 //! `CENTER_OF_MASS` needs dense masks.
 
 use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::geometry::Anchor;
 use crate::imaging::{Color, pixels};
 use crate::values::kind;
 
-use super::common::{self, Position, fields};
+use super::common::{self, fields};
 
 /// `roboflow_core/triangle_visualization@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -38,7 +39,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::integer("outline_thickness", "0").about("Thickness of a black outline."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
-    check: Some(common::palette_problems),
+    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Triangle)),
     ..BlockSpec::DEFAULT
 };
@@ -47,12 +48,12 @@ struct Triangle;
 
 impl Block for Triangle {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
-        let position: Position = inputs.text("position")?.parse()?;
+        let position = Anchor::parse(inputs.text("position")?)?;
         let half = pixels(inputs.int("base")?).div_euclid(2);
         let height = pixels(inputs.int("height")?);
         let outline = pixels(inputs.int("outline_thickness")?);
         common::each_row(inputs, |canvas, detections, row, color| {
-            let [x, y] = position.pixel_on(detections, row)?;
+            let [x, y] = common::pixel_at(position, detections, row)?;
             let corners = [[x - half, y - height], [x + half, y - height], [x, y]];
             canvas.fill_polygons(&[corners], color)?;
             if outline != 0 {

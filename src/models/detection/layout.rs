@@ -156,27 +156,28 @@ fn best(scores: &[f32]) -> (usize, f32) {
     best
 }
 
+/// The greatest score of every anchor is found first, row by row; its class only where it counts.
 fn anchor_columns(tensor: &Tensor<'_>, thresholds: &Thresholds) -> Result<Vec<Candidate>, String> {
     let (data, anchors) = matrix(tensor)?;
     at_least(tensor.shape[0], 5)?;
-    let mut scores = data[4 * anchors..5 * anchors].to_vec();
-    let mut classes = vec![0u32; anchors];
-    for (class, row) in data[5 * anchors..].chunks_exact(anchors).enumerate() {
-        let bests = scores.iter_mut().zip(&mut classes);
-        for ((best, best_class), &score) in bests.zip(row) {
-            if score > *best {
-                (*best, *best_class) = (score, class as u32 + 1);
-            }
+    let (boxes, classes) = data.split_at(4 * anchors);
+    let mut greatest = classes[..anchors].to_vec();
+    for row in classes[anchors..].chunks_exact(anchors) {
+        for (greatest, &score) in greatest.iter_mut().zip(row) {
+            *greatest = if score > *greatest { score } else { *greatest };
         }
     }
+    let least = thresholds.least();
     let mut found = Vec::new();
-    for (i, (&score, &class)) in scores.iter().zip(&classes).enumerate() {
-        if score > thresholds.of(class as usize) {
-            let value = |row: usize| data[row * anchors + i];
+    for (i, &score) in greatest.iter().enumerate().filter(|(_, s)| **s > least) {
+        let mut column = classes[i..].iter().step_by(anchors);
+        let class = column.position(|&s| s == score).unwrap_or(0);
+        if score > thresholds.of(class) {
+            let value = |row: usize| boxes[row * anchors + i];
             found.push(Candidate {
                 corners: around_center([value(0), value(1), value(2), value(3)]),
                 score,
-                class: class as usize,
+                class,
             });
         }
     }

@@ -6,7 +6,7 @@
 //! package or registry entry added later is found without a restart.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
@@ -29,7 +29,7 @@ pub struct ModelStore {
     folder: PathBuf,
     settings: RuntimeSettings,
     clock: Arc<dyn Clock>,
-    models: DashMap<Arc<str>, Arc<Mutex<Slot>>>,
+    models: DashMap<Arc<str>, Arc<Slot>>,
     weights: DashMap<PathBuf, Arc<Mutex<Weak<Weights>>>>,
     hashes: DashMap<PathBuf, FileHash>,
 }
@@ -40,15 +40,19 @@ enum Model {
     Detector(Arc<Detector>),
 }
 
+/// The place of a model: empty until the first request has loaded it.
 #[derive(Debug, Default)]
-enum Slot {
-    #[default]
-    Empty,
-    Ready(Model),
-    Failed {
-        error: ModelError,
-        at: Duration,
-    },
+struct Slot {
+    ready: OnceLock<Model>,
+    /// Held while the model is being loaded.
+    loading: Mutex<Option<Failure>>,
+}
+
+/// Why the last attempt to load a model failed, and when.
+#[derive(Debug)]
+struct Failure {
+    error: ModelError,
+    at: Duration,
 }
 
 /// A file's hash as long as its size and time stay the same.
@@ -206,16 +210,14 @@ impl ModelStore {
 
     /// The weights of a model that is in memory.
     fn loaded(&self, id: &str) -> Option<Arc<Weights>> {
-        let slot = self.models.get(id).map(|slot| slot.clone())?;
-        match &*lock(&slot) {
-            Slot::Ready(Model::Detector(detector)) => Some(detector.weights().clone()),
-            Slot::Empty | Slot::Failed { .. } => None,
-        }
+        let slot = self.models.get(id)?;
+        let Model::Detector(detector) = slot.ready.get()?;
+        Some(detector.weights().clone())
     }
 
     fn model(&self, id: &str, wanted: &Task) -> Result<Model, ModelError> {
-        if let Some(slot) = self.models.get(id).map(|slot| slot.clone())
-            && let Slot::Ready(model) = &*lock(&slot)
+        if let Some(slot) = self.models.get(id)
+            && let Some(model) = slot.ready.get()
         {
             return model.clone().of_task(wanted, id);
         }
@@ -226,23 +228,22 @@ impl ModelStore {
         }
         let id: Arc<str> = id.into();
         let slot = self.models.entry(id.clone()).or_default().clone();
-        let mut slot = lock(&slot);
-        match &*slot {
-            Slot::Ready(model) => return model.clone().of_task(wanted, &id),
-            Slot::Failed { error, at } if self.clock.monotonic() < *at + FAILURE_LASTS => {
-                return Err(error.clone());
-            }
-            Slot::Empty | Slot::Failed { .. } => {}
+        let mut failure = lock(&slot.loading);
+        if let Some(model) = slot.ready.get() {
+            return model.clone().of_task(wanted, &id);
+        }
+        if let Some(Failure { error, at }) = &*failure
+            && self.clock.monotonic() < *at + FAILURE_LASTS
+        {
+            return Err(error.clone());
         }
         let loaded = self.load(id, &package, recommended);
-        *slot = match &loaded {
-            Ok(model) => Slot::Ready(model.clone()),
-            Err(error) => Slot::Failed {
-                error: error.clone(),
-                at: self.clock.monotonic(),
-            },
-        };
-        loaded
+        *failure = loaded.as_ref().err().map(|error| Failure {
+            error: error.clone(),
+            at: self.clock.monotonic(),
+        });
+        let model = loaded?;
+        Ok(slot.ready.get_or_init(|| model).clone())
     }
 
     fn load(
@@ -297,8 +298,11 @@ impl ModelStore {
         look().or_else(again).ok_or_else(|| ModelError::Unknown {
             id: id.to_owned(),
             place: match self.folder() {
-                Some(folder) => format!("no package in {} has this id", folder.display()),
-                None => "no folder of model packages is set (--models or MILLRACE_MODELS)".into(),
+                Some(folder) => format!(
+                    "no package in {} has this id; correct the id or put its package there",
+                    folder.display()
+                ),
+                None => "name the folder of model packages with --models or MILLRACE_MODELS".into(),
             },
         })
     }

@@ -108,16 +108,23 @@ impl Place {
     }
 }
 
-/// An origin object `{offset_x, offset_y, width, height}`.
+/// An origin object `{offset_x, offset_y, width, height}`. Numbers beyond 31 bits are refused, so
+/// that sums of offsets cannot overflow.
 pub(super) fn place(json: &Json) -> Result<Place, Mismatch> {
+    const MOST: i64 = i32::MAX as i64;
     let object = entries(json)?;
-    let size = |json: &Json| match lax_integer(json)? {
-        n if n > 0 => Ok(n),
-        n => Err(Mismatch::Refused(format!("{n} is not greater than 0"))),
+    let between = |low: i64| {
+        move |json: &Json| match lax_integer(json)? {
+            n if (low..=MOST).contains(&n) => Ok(n),
+            n => Err(Mismatch::Refused(format!(
+                "{n} is not between {low} and {MOST}"
+            ))),
+        }
     };
+    let (offset, size) = (between(-MOST), between(1));
     Ok(Place {
-        x: read_field(object, "offset_x", lax_integer)?,
-        y: read_field(object, "offset_y", lax_integer)?,
+        x: read_field(object, "offset_x", offset)?,
+        y: read_field(object, "offset_y", offset)?,
         width: read_field(object, "width", size)?,
         height: read_field(object, "height", size)?,
     })

@@ -247,8 +247,12 @@ fn read_optional<'a, T>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::Timestamp;
+    use super::super::coordinates::to_root_deep;
+    use super::super::serialise::{OutputOptions, serialise};
     use super::*;
 
     fn by(kinds: &[&str], json: Json) -> Result<Value, DeserialiseError> {
@@ -286,5 +290,86 @@ mod tests {
         let image = by(&["image"], json!("AAAA")).unwrap_err();
         assert_eq!(image.class_name(), "InputImageLoadError");
         assert!(image.to_string().contains("WorkflowImage"));
+    }
+
+    fn any_json() -> impl Strategy<Value = Json> {
+        let key = prop::sample::select(vec![
+            "image",
+            "width",
+            "height",
+            "predictions",
+            "x",
+            "y",
+            "confidence",
+            "class",
+            "class_id",
+            "points",
+            "rle",
+            "rle_mask",
+            "size",
+            "counts",
+            "keypoints",
+            "tracker_id",
+            "polygon",
+            "parent_origin",
+            "offset_x",
+            "offset_y",
+            "value",
+            "top",
+            "frame_number",
+        ]);
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            (0..5i64).prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            "[ -~]{0,6}".prop_map(Json::from),
+        ];
+        leaf.prop_recursive(4, 40, 8, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Json::from),
+                prop::collection::vec((key.clone(), inner), 0..8)
+                    .prop_map(|e| e.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()),
+            ]
+        })
+    }
+
+    /// A box set that is right but for two of its fields.
+    fn nearly_boxes() -> impl Strategy<Value = Json> {
+        let names = [
+            "x",
+            "points",
+            "rle",
+            "keypoints",
+            "tracker_id",
+            "polygon",
+            "parent_origin",
+        ];
+        let fields =
+            prop::collection::vec((prop::sample::select(names.to_vec()), any_json()), 0..3);
+        (fields, 0..4i64, any_json()).prop_map(|(fields, side, size)| {
+            let mut entry = json!({"x": 1, "y": 1, "width": side, "height": 2, "confidence": 0.5,
+                "class": "a", "class_id": 0, "rle": {"size": [side, side], "counts": size},
+                "points": [{"x": 0, "y": 0}, {"x": side, "y": 0}, {"x": 1e300, "y": -5}]});
+            for (name, value) in fields {
+                entry[name] = value;
+            }
+            json!({"image": {"width": side, "height": 3}, "predictions": [entry.clone(), entry]})
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_json_makes_a_reader_panic_and_what_is_read_can_be_moved_and_written(
+            json in prop_oneof![any_json(), nearly_boxes()],
+        ) {
+            let now = Timestamp::from_unix_micros(0);
+            for (kind, _, _) in kind::ALL {
+                if let Ok(value) = by(&[kind], json.clone()) {
+                    let _ = serialise(&[kind], &to_root_deep(&value), &OutputOptions::new(now));
+                }
+            }
+        }
     }
 }

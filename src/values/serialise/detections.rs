@@ -18,8 +18,8 @@ const BEFORE_PARENTS: &[&str] = &["path_deviation", column::TIME_IN_ZONE];
 const AFTER_KEY_POINTS: &[(&str, bool)] = &[
     (column::DATA, false),
     ("velocity", false),
-    ("smoothed_velocity", false),
     ("speed", true),
+    ("smoothed_velocity", false),
     ("smoothed_speed", true),
     ("area_px", true),
     ("area_converted", true),

@@ -7,7 +7,7 @@
 
 mod detections;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Number, Value as Json, json};
 
 use super::base64_text::encode_base64;
 use super::codec::{CodecError, encode_jpeg, encode_png};
@@ -22,7 +22,7 @@ pub enum ImageFormat {
         /// The quality.
         quality: u8,
     },
-    /// PNG, without loss.
+    /// PNG, without loss: the pixels as steps saw them, also of images that came as base64.
     Png,
 }
 
@@ -35,7 +35,8 @@ impl Default for ImageFormat {
 /// How outputs are written.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputOptions {
-    /// How images are encoded; one that came as base64 and is unchanged goes back as it came.
+    /// How images are encoded. In the JPEG form one that came as base64 and is unchanged goes back
+    /// as it came.
     pub image_format: ImageFormat,
     /// The time in the metadata of images that bring none.
     pub now: Timestamp,
@@ -191,9 +192,9 @@ fn walk(value: &Value, options: &OutputOptions) -> Result<Json, Unfit> {
         Value::None => Json::Null,
         Value::Bool(b) => Json::Bool(*b),
         Value::Int(i) => Json::from(*i),
-        Value::BigInt(i) => match u64::try_from(**i) {
-            Ok(i) => Json::from(i),
-            Err(_) => return Err(Unfit::NoForm("whole number beyond 64 bits")),
+        Value::BigInt(i) => match Number::from_i128(**i) {
+            Some(number) => Json::Number(number),
+            None => Json::from(**i as f64),
         },
         Value::Float(x) => Json::from(*x),
         Value::Str(text) => Json::from(&**text),
@@ -233,12 +234,12 @@ fn nested(array: &Array, axis: usize, data: &mut std::slice::Iter<'_, f64>) -> J
 
 /// An image with its frame and, if it was cut from another, its place there.
 fn image(image: &Image, options: &OutputOptions) -> Result<Json, Unfit> {
-    let text = match (image.entered_as(), options.image_format) {
-        (Some(text), _) => text.to_string(),
-        (None, ImageFormat::Jpeg { quality }) => {
+    let text = match (options.image_format, image.entered_as()) {
+        (ImageFormat::Jpeg { .. }, Some(text)) => text.to_string(),
+        (ImageFormat::Jpeg { quality }, None) => {
             encode_base64(&encode_jpeg(image.pixels(), quality)?)
         }
-        (None, ImageFormat::Png) => encode_base64(&encode_png(image.pixels())?),
+        (ImageFormat::Png, _) => encode_base64(&encode_png(image.pixels())?),
     };
     let mut json = Map::new();
     json.insert("type".to_owned(), Json::from("base64"));
@@ -358,13 +359,21 @@ mod tests {
         );
         assert!(json.get("parent_id").is_none());
         let changed = came.with_pixels(Matrix::filled(4, 3, &[9, 9, 9]));
+        let json = by(&["image"], changed).unwrap();
+        assert!(json["value"].as_str().unwrap().starts_with("/9j/"));
+    }
+
+    #[test]
+    fn the_png_form_shows_the_pixels_of_every_image() {
+        let image = Image::new(Matrix::filled(4, 3, &[1, 2, 3]), "cam".into());
         let png = OutputOptions {
             image_format: ImageFormat::Png,
             ..options()
         };
-        let json = serialise(&["image"], &changed.into(), &png).unwrap();
+        let came = image.with_entered_as("data:image/png;base64,AAA".into());
+        let json = serialise(&["image"], &came.into(), &png).unwrap();
         let pixels = decode_image_text(json["value"].as_str().unwrap(), 100).unwrap();
-        assert_eq!(pixels, Matrix::filled(4, 3, &[9, 9, 9]));
+        assert_eq!(pixels, Matrix::filled(4, 3, &[1, 2, 3]));
     }
 
     #[test]

@@ -96,9 +96,12 @@ pub fn multipart(form: &Dict, files: &Dict) -> Result<(String, Vec<u8>), Encodin
     for (name, value) in files {
         let content = match value {
             Value::None => continue,
-            Value::Str(_) | Value::Bytes(_) | Value::Int(_) | Value::Float(_) | Value::Bool(_) => {
-                text(value)
-            }
+            Value::Str(_)
+            | Value::Bytes(_)
+            | Value::Int(_)
+            | Value::BigInt(_)
+            | Value::Float(_)
+            | Value::Bool(_) => text(value),
             other => {
                 return Err(EncodingError::NoFile {
                     name: name.clone(),

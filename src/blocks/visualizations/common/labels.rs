@@ -4,12 +4,13 @@
 //! and what leaves the image is not seen.
 
 use crate::blocks::{BlockError, Field, Inputs, Ty};
+use crate::geometry::Anchor;
 use crate::imaging::{Canvas, Color, Pixel, pixels, text_size, trunc};
 use crate::values::detections::column;
 use crate::values::python::{float_repr, to_str, truthy};
-use crate::values::{Detections, Image, Mask, Value, kind};
+use crate::values::{Detections, Image, Value, kind};
 
-use super::{Palette, Position, fields, masks, position};
+use super::{Palette, fields, masks, pixel_at, points};
 
 /// What a label says: a fixed choice, or at run time the name of any column.
 pub const TEXT: Field = Field::optional(
@@ -110,22 +111,27 @@ pub fn draw_all(
     inputs: &Inputs<'_>,
     style: &Style,
 ) -> Result<(), BlockError> {
-    let position: Position = inputs.text("text_position")?.parse()?;
+    let position = Anchor::parse(inputs.text("text_position")?)?;
     let palette = Palette::of(inputs)?;
     let kind = inputs.text("text")?;
     let decoded;
-    let masks = if position == Position::CenterOfMass {
-        decoded = masks::decoded(detections)?;
-        decoded.as_ref()
-    } else {
-        detections.masks.as_ref()
-    };
-    let masks = masks.map(|m| m.as_slice());
+    let mut detections = detections;
+    if position == Anchor::CenterOfMass {
+        decoded = Detections {
+            masks: masks::decoded(detections)?,
+            ..detections.clone()
+        };
+        detections = &decoded;
+    }
     for row in 0..detections.len() {
-        let text = text(kind, detections, masks, row)?;
-        let anchor = position.with_masks(detections, masks, row)?.map(trunc);
+        let text = text(kind, detections, row)?;
+        let anchor = pixel_at(position, detections, row)?;
         let color = palette.color(detections, row)?;
-        draw(canvas, &text, anchor, position, color, style)?;
+        let style = Style {
+            color: palette.text_color(detections, row, style.color),
+            ..*style
+        };
+        draw(canvas, &text, anchor, position, color, &style)?;
     }
     Ok(())
 }
@@ -136,7 +142,7 @@ pub fn draw(
     canvas: &mut Canvas<'_>,
     text: &str,
     anchor: Pixel,
-    position: Position,
+    position: Anchor,
     color: Color,
     style: &Style,
 ) -> Result<(), BlockError> {
@@ -173,9 +179,9 @@ fn line_size(line: &str, style: &Style) -> opencv::Result<Pixel> {
 }
 
 /// The corners of a label of a size at a place on a detection.
-pub fn placed([x, y]: Pixel, position: Position, [width, height]: Pixel) -> (Pixel, Pixel) {
-    let Position::Anchor { x: side, y: level } = position else {
-        return placed([x, y], Position::Anchor { x: 0, y: 0 }, [width, height]);
+pub fn placed([x, y]: Pixel, position: Anchor, [width, height]: Pixel) -> (Pixel, Pixel) {
+    let Anchor::Box(side, level) = position else {
+        return placed([x, y], Anchor::CENTER, [width, height]);
     };
     let half = |n: i32| n.div_euclid(2);
     let centered = |at: i32, size: i32| (at - half(size), at + half(size));
@@ -215,13 +221,8 @@ fn split_lines(text: &str) -> Vec<&str> {
     lines
 }
 
-/// What the label of a row says. `masks` are those that areas are counted in.
-pub fn text(
-    kind: &str,
-    detections: &Detections,
-    masks: Option<&[Mask]>,
-    row: usize,
-) -> Result<String, BlockError> {
+/// What the label of a row says.
+pub fn text(kind: &str, detections: &Detections, row: usize) -> Result<String, BlockError> {
     Ok(match kind {
         "Class" => match detections.cell(column::CLASS_NAME, row) {
             Some(name) => to_str(name),
@@ -241,7 +242,7 @@ pub fn text(
             let [cx, cy] = detections.center(row).map(trunc);
             format!("{cx}, {cy} {}x{}", trunc(x2 - x1), trunc(y2 - y1))
         }
-        "Area" => trunc(area(detections, masks, row)).to_string(),
+        "Area" => trunc(area(detections, row)).to_string(),
         "Area (mask)" => measured("Area (mask)", "area_px", detections, row),
         "Area (converted)" => measured("Area (conv)", "area_converted", detections, row),
         "Tracker Id" => match detections.tracker_id.as_ref().and_then(|ids| ids.get(row)) {
@@ -272,16 +273,17 @@ fn confidence(detections: &Detections, row: usize) -> Result<String, BlockError>
 }
 
 /// Area of a row: pixels of the mask, else of the oriented box, else of the box.
-fn area(detections: &Detections, masks: Option<&[Mask]>, row: usize) -> f64 {
-    if let Some(mask) = masks.and_then(|m| m.get(row)) {
+fn area(detections: &Detections, row: usize) -> f64 {
+    if let Some(mask) = detections.masks.as_ref().and_then(|m| m.get(row)) {
         return mask.area() as f64;
     }
-    match position::corners(detections, row) {
-        Some(p) => {
+    let corners = detections.cell(column::ORIENTED_BOX, row).and_then(points);
+    match corners.as_deref() {
+        Some(p @ [_, _, _, _]) => {
             let cross = |a: usize, b: usize| p[a][0] * p[b][1] - p[b][0] * p[a][1];
             (cross(0, 1) + cross(1, 2) + cross(2, 3) + cross(3, 0)).abs() / 2.0
         }
-        None => detections.area(row),
+        _ => detections.area(row),
     }
 }
 
@@ -311,7 +313,7 @@ mod tests {
         let place = |name: &str, x: f64, y: f64| {
             placed(
                 [x as i32, y as i32],
-                name.parse().unwrap(),
+                Anchor::parse(name).unwrap(),
                 [54 + 20, 12 + 20],
             )
         };
@@ -333,7 +335,7 @@ mod tests {
             class_id: Some(Arc::new(vec![4])),
             ..Detections::default()
         };
-        let say = |d: &Detections, kind: &str| text(kind, d, None, 0);
+        let say = |d: &Detections, kind: &str| text(kind, d, 0);
         assert_eq!(say(&d, "Class").unwrap(), "4");
         assert_eq!(say(&d, "Confidence").unwrap(), "0.12");
         assert_eq!(say(&d, "Dimensions").unwrap(), "44, 69 49x79");

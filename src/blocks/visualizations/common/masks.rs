@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use opencv::core::{Point, Vector};
-use opencv::imgproc;
-
 use crate::blocks::BlockError;
 use crate::imaging::{self, Pixel, Region};
 use crate::values::detections::column;
 use crate::values::mask::decompress_counts;
-use crate::values::{Detections, Mask, Matrix, Value};
+use crate::values::{Detections, Mask, Matrix, Value, polygon};
 
 /// The masks of all rows: dense ones as they are, else decoded run lengths, else `None`.
 pub fn decoded(detections: &Detections) -> Result<Option<Arc<Vec<Mask>>>, BlockError> {
@@ -76,24 +73,13 @@ pub fn extent<'a>(masks: impl IntoIterator<Item = &'a Mask>) -> Option<Region> {
 }
 
 /// Outlines of a mask, holes included, of three points or more, in image coordinates.
-pub fn outlines(mask: &Mask) -> Result<Vec<Vec<Pixel>>, BlockError> {
-    let [x, y, width, height] = mask.window();
-    if width == 0 || height == 0 {
-        return Ok(Vec::new());
-    }
-    let mut contours: Vector<Vector<Point>> = Vector::new();
-    imgproc::find_contours(
-        &imaging::view_mask(mask)?,
-        &mut contours,
-        imgproc::RETR_TREE,
-        imgproc::CHAIN_APPROX_SIMPLE,
-        Point::new(x as i32, y as i32),
-    )?;
-    Ok(contours
+pub fn outlines(mask: &Mask) -> Vec<Vec<Pixel>> {
+    let pixels = |line: &Vec<[i64; 2]>| line.iter().map(|p| p.map(imaging::pixels)).collect();
+    polygon::outlines(mask)
         .iter()
-        .filter(|c| c.len() >= 3)
-        .map(|c| c.iter().map(|p| [p.x, p.y]).collect())
-        .collect())
+        .filter(|line| line.len() >= 3)
+        .map(pixels)
+        .collect()
 }
 
 /// The pixels of each box as a mask; negative corners count from the far edge, as in a Python slice.
@@ -163,7 +149,7 @@ mod tests {
         let mut data = vec![1; 49];
         data[24] = 0;
         let mask = Mask::from_window(20, 20, [3, 4, 7, 7], &data);
-        let outlines = outlines(&mask).unwrap();
+        let outlines = outlines(&mask);
         assert_eq!(outlines[0], [[3, 4], [3, 10], [9, 10], [9, 4]]);
         assert_eq!(outlines.len(), 2);
         assert_eq!(extent([&mask]), Some([3, 4, 7, 7]));

@@ -9,7 +9,6 @@ pub mod fields;
 pub mod labels;
 pub mod masks;
 pub mod palette;
-pub mod position;
 #[cfg(test)]
 pub mod testing;
 
@@ -17,13 +16,13 @@ use serde_json::Value as Json;
 
 use crate::blocks::{BlockError, Inputs, Output, StepProblem};
 use crate::definition::step::Step;
+use crate::geometry::Anchor;
 use crate::imaging::color::ColorError;
 use crate::imaging::{self, Canvas, Color, Pixel};
 use crate::row;
 use crate::values::{Detections, Image, Matrix, Value};
 
 pub use palette::Palette;
-pub use position::Position;
 
 impl From<ColorError> for BlockError {
     fn from(error: ColorError) -> Self {
@@ -129,6 +128,11 @@ pub fn points(value: &Value) -> Option<Vec<[f64; 2]>> {
     value.as_slice()?.iter().map(point).collect()
 }
 
+/// The place on the box of a row in whole pixels, fractions dropped.
+pub fn pixel_at(anchor: Anchor, detections: &Detections, row: usize) -> Result<Pixel, BlockError> {
+    Ok(anchor.of(detections, row)?.map(imaging::trunc))
+}
+
 /// Points with their fractions dropped.
 pub fn pixels_of(points: &[[f64; 2]]) -> Vec<Pixel> {
     points.iter().map(|p| p.map(imaging::trunc)).collect()
@@ -136,7 +140,11 @@ pub fn pixels_of(points: &[[f64; 2]]) -> Vec<Pixel> {
 
 /// The smallest region of an image that holds all points and `margin` pixels around them; `None`
 /// if it lies outside.
-pub fn region_around(points: &[Pixel], margin: i32, image: &Matrix) -> Option<imaging::Region> {
+pub fn region_around(
+    points: &[Pixel],
+    margin: i32,
+    [width, height]: [usize; 2],
+) -> Option<imaging::Region> {
     let span = |axis: usize| {
         let values = points.iter().map(|p| p[axis]);
         Some((values.clone().min()?, values.max()?))
@@ -148,5 +156,5 @@ pub fn region_around(points: &[Pixel], margin: i32, image: &Matrix) -> Option<im
         x2.saturating_add(margin).saturating_add(1),
         y2.saturating_add(margin).saturating_add(1),
     ];
-    imaging::clipped(corners, image.width, image.height)
+    imaging::clipped(corners, width, height)
 }

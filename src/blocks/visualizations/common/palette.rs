@@ -123,6 +123,16 @@ impl Palette {
         self.by_id(id)
     }
 
+    /// Colour of the letters of a row: grey, and so unseen, on a track that is not yet confirmed.
+    pub fn text_color(&self, detections: &Detections, row: usize, color: Color) -> Color {
+        let track = detections.tracker_id.as_ref().and_then(|ids| ids.get(row));
+        if self.axis == Axis::Track && track == Some(&-1) {
+            Color::GREY
+        } else {
+            color
+        }
+    }
+
     /// Colour of a number: negative ones are grey, others take turns.
     pub fn by_id(&self, id: i64) -> Result<Color, BlockError> {
         if id < 0 {

@@ -1,0 +1,289 @@
+//! Smooths the boxes of tracked objects and carries them on for some frames when they vanish.
+//!
+//! # Inputs and outputs
+//! Tracked `detections` of one frame of the video of `image` → `tracked_detections`: each box moved
+//! from its place on the last frame by the share `bbox_smoothing_coefficient` of the way, then the boxes
+//! of objects that have vanished, moved on by their velocity.
+//!
+//! # State
+//! Per video: the last row of each track id, and its velocity (that of the bottom right corner)
+//! smoothed over `smoothing_window_size` frames, the size set by the first frame. At most
+//! [`MAX_OBJECTS`] ids, the oldest go.
+//!
+//! # Edge cases
+//! An object measured k times is carried on for k frames, at most as many as the window has. Boxes
+//! without track ids fail, a frame without boxes does not. Columns that differ from
+//! those of boxes carried on fail.
+//!
+//! # Parity
+//! `video_stabilize_detections_*`, specification 8.1.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::blocks::analytics::track_ids;
+use crate::blocks::state::PerStream;
+use crate::blocks::{
+    Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
+};
+use crate::row;
+use crate::values::{Detections, kind};
+
+/// Track ids followed per video.
+pub const MAX_OBJECTS: usize = 4096;
+
+/// Frames that a window of unlimited size keeps.
+const MAX_WINDOW: usize = 4096;
+
+const MEASUREMENT_NOISE: f64 = 0.01;
+const MOTION_NOISE: f64 = 0.001;
+const BOXES: &[kind::Kind] = &[kind::OBJECT_DETECTION, kind::INSTANCE_SEGMENTATION];
+
+/// `roboflow_core/stabilize_detections@v1`
+pub static BLOCK: BlockSpec = BlockSpec {
+    types: &["roboflow_core/stabilize_detections@v1"],
+    name: "Detections Stabilizer",
+    family: Family::Transformation,
+    about: "Smooths the boxes of tracked objects and bridges short absences.",
+    fields: &[
+        Field::required("image", &[Ty::Selector(&[kind::IMAGE])]).about("The frame."),
+        Field::required("detections", &[Ty::Selector(BOXES)]).about("Tracked boxes of the frame."),
+        Field::optional(
+            "smoothing_window_size",
+            &[Ty::Int, Ty::Selector(&[kind::INTEGER]), Ty::Null],
+            "3",
+        )
+        .about("Frames over which velocity is smoothed."),
+        Field::optional(
+            "bbox_smoothing_coefficient",
+            &[
+                Ty::Float,
+                Ty::Selector(&[kind::FLOAT_ZERO_TO_ONE]),
+                Ty::Null,
+            ],
+            "0.2",
+        )
+        .about("Share of the way to its new place that a box moves."),
+    ],
+    outputs: &[output("tracked_detections", BOXES)],
+    build: |_, _| Ok(Box::<Stabilizer>::default()),
+    ..BlockSpec::DEFAULT
+};
+
+#[derive(Default)]
+struct Stabilizer {
+    streams: PerStream<Stream>,
+}
+
+struct Stream {
+    window: usize,
+    /// Velocities in the order in which the ids were measured first.
+    motions: IndexMap<i64, Motion>,
+    /// The last row of each id, as a set of one.
+    rows: HashMap<i64, Detections>,
+}
+
+/// Velocity of one object.
+struct Motion {
+    velocity: [f64; 2],
+    error: f64,
+    /// Measured velocities, newest first.
+    history: VecDeque<[f64; 2]>,
+    measured: bool,
+}
+
+impl Block for Stabilizer {
+    fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
+        let video = inputs.video("image", cx)?;
+        let detections = inputs.detections("detections")?;
+        let ids = track_ids(detections)?;
+        let share = inputs.float("bbox_smoothing_coefficient")?;
+        let stream = self.streams.try_get(&video.video_identifier, || {
+            let window = inputs.optional("smoothing_window_size", Inputs::int)?;
+            let window = window.map_or(MAX_WINDOW, |w| usize::try_from(w).unwrap_or(0));
+            Ok::<_, BlockError>(Stream {
+                window: window.min(MAX_WINDOW),
+                motions: IndexMap::new(),
+                rows: HashMap::new(),
+            })
+        })?;
+        stream.measure(detections, ids);
+        let mut parts = stream.smooth(detections, ids, share);
+        stream.carry_on(ids, share, &mut parts);
+        Ok(Output::One(row![merged(&parts)?]))
+    }
+}
+
+/// All rows in one set.
+fn merged(parts: &[Detections]) -> Result<Detections, BlockError> {
+    let Some(first) = parts.first() else {
+        return Ok(Detections::empty());
+    };
+    let alike = |other: &Detections| {
+        other.masks.is_some() == first.masks.is_some()
+            && other.confidence.is_some() == first.confidence.is_some()
+            && other.class_id.is_some() == first.class_id.is_some()
+            && other.data.len() == first.data.len()
+            && other.data.keys().all(|name| first.data.contains_key(name))
+    };
+    if !parts.iter().all(alike) {
+        return Err(BlockError::failed(
+            "field `detections` has other columns than on the frames before: \
+             boxes of vanished objects cannot be carried on",
+        ));
+    }
+    Ok(Detections::merge(&parts.iter().collect::<Vec<_>>()))
+}
+
+impl Stream {
+    /// Measures the velocity of the ids that were there on the last frame too.
+    fn measure(&mut self, detections: &Detections, ids: &[i64]) {
+        for motion in self.motions.values_mut() {
+            motion.measured = false;
+        }
+        for (row, &id) in ids.iter().enumerate() {
+            let Some(known) = self.rows.get(&id) else {
+                continue;
+            };
+            let (now, before) = (detections.xyxy[row], known.xyxy[0]);
+            let velocity = [now[2] - before[2], now[3] - before[3]];
+            match self.motions.get_mut(&id) {
+                Some(motion) => motion.update(velocity, self.window),
+                None => {
+                    if self.motions.len() >= MAX_OBJECTS {
+                        self.motions.shift_remove_index(0);
+                    }
+                    self.motions.insert(id, Motion::new(velocity));
+                }
+            }
+        }
+        for motion in self.motions.values_mut() {
+            motion.error += MOTION_NOISE;
+            if !motion.measured {
+                motion.history.pop_front();
+            }
+        }
+    }
+
+    /// The rows of this frame, each smoothed if it is known; they become the known ones.
+    fn smooth(&mut self, detections: &Detections, ids: &[i64], share: f64) -> Vec<Detections> {
+        let mut parts = Vec::with_capacity(ids.len());
+        for (row, &id) in ids.iter().enumerate() {
+            let current = detections.take(&[row]);
+            let mut smoothed = current.clone();
+            if let Some(known) = self.rows.get(&id) {
+                let (now, before) = (current.xyxy[0], known.xyxy[0]);
+                let corners = [0, 1, 2, 3].map(|i| share * now[i] + (1.0 - share) * before[i]);
+                smoothed.xyxy = Arc::new(vec![corners]);
+            }
+            parts.push(smoothed);
+            self.rows.insert(id, current);
+        }
+        parts
+    }
+
+    /// Adds the rows of objects that have vanished, and forgets those that have been carried on long
+    /// enough.
+    fn carry_on(&mut self, ids: &[i64], share: f64, parts: &mut Vec<Detections>) {
+        let present = |id: &i64| ids.contains(id);
+        for (id, motion) in &self.motions {
+            let Some(known) = self.rows.get_mut(id).filter(|_| !present(id)) else {
+                continue;
+            };
+            let ([x1, y1, x2, y2], [vx, vy]) = (known.xyxy[0], motion.velocity);
+            let (dx, dy) = (share * vx, share * vy);
+            known.xyxy = Arc::new(vec![[x1 + dx, y1 + dy, x2 + dx, y2 + dy]]);
+            parts.push(known.clone());
+        }
+        let output_now: Vec<i64> = self.motions.keys().copied().collect();
+        self.motions
+            .retain(|_, motion| motion.measured || !motion.history.is_empty());
+        let motions = &self.motions;
+        self.rows
+            .retain(|id, _| motions.contains_key(id) || present(id) || output_now.contains(id));
+    }
+}
+
+impl Motion {
+    fn new(velocity: [f64; 2]) -> Self {
+        Self {
+            velocity,
+            error: 1.0,
+            history: [velocity].into(),
+            measured: true,
+        }
+    }
+
+    fn update(&mut self, measured: [f64; 2], window: usize) {
+        self.history.push_front(measured);
+        self.history.truncate(window.max(1));
+        let count = self.history.len() as f64;
+        let gain = self.error / (self.error + MEASUREMENT_NOISE);
+        for axis in [0, 1] {
+            let mean = self.history.iter().map(|v| v[axis]).sum::<f64>() / count;
+            self.velocity[axis] += gain * (mean - self.velocity[axis]);
+        }
+        self.error -= gain * self.error;
+        self.measured = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::bench::{Bench, frame, tracked};
+
+    fn see(bench: &mut Bench, x: Option<f64>) -> Option<f64> {
+        let rows: Vec<_> = x
+            .map(|x| ([x, 0.0, x + 10.0, 10.0], 1))
+            .into_iter()
+            .collect();
+        let fields = [
+            ("image", frame("a", 1, None)),
+            ("detections", tracked(&rows).into()),
+        ];
+        let row = bench.run(&fields).unwrap();
+        let out = row[0].as_detections().unwrap();
+        out.xyxy.first().map(|b| b[0].round())
+    }
+
+    /// Numbers of specification 8.1.
+    #[test]
+    fn boxes_lag_and_go_on_for_a_while() {
+        let mut bench = Bench::new(&BLOCK, &[]);
+        let places = [Some(0.0), Some(10.0), Some(20.0), None, None, None];
+        let seen: Vec<_> = places.into_iter().map(|x| see(&mut bench, x)).collect();
+        let want = [
+            Some(0.0),
+            Some(2.0),
+            Some(12.0),
+            Some(22.0),
+            Some(24.0),
+            None,
+        ];
+        assert_eq!(seen, want);
+    }
+
+    #[test]
+    fn an_object_seen_once_is_not_carried_on() {
+        let mut bench = Bench::new(&BLOCK, &[]);
+        assert_eq!(see(&mut bench, Some(5.0)), Some(5.0));
+        assert_eq!(see(&mut bench, None), None);
+        // It has been forgotten: nothing to smooth with.
+        assert_eq!(see(&mut bench, None), None);
+        assert_eq!(see(&mut bench, Some(50.0)), Some(50.0));
+    }
+
+    #[test]
+    fn rows_without_ids_fail_but_no_rows_do_not() {
+        let mut bench = Bench::new(&BLOCK, &[]);
+        let mut rows = tracked(&[([0.0, 0.0, 9.0, 9.0], 1)]);
+        rows.tracker_id = None;
+        let mut run =
+            |d: Detections| bench.run(&[("image", frame("a", 1, None)), ("detections", d.into())]);
+        assert!(run(rows).is_err());
+        assert!(run(Detections::default()).is_ok());
+    }
+}

@@ -1,0 +1,182 @@
+//! Follows boxes by OC-SORT: overlap and direction of motion, with a second look at where each object
+//! was last seen, and a filter that is run again over a gap once the object is back.
+//!
+//! # Inputs and outputs
+//! `detections` of one frame of the video of `image` → `tracked_detections`: the rows of tracks with an
+//! id, matches by overlap first, each by age of the track; `new_instances` and
+//! `already_seen_instances` part them. Rows below `high_conf_det_threshold` take no part.
+//!
+//! # State
+//! Per video one tracker with the parameters of its first frame, and the ids seen. A lost track is
+//! dropped after `lost_track_buffer` frames (at 30 a second).
+//!
+//! # Edge cases
+//! After a missed frame a track is reported again only when it has been matched
+//! `minimum_consecutive_frames` times in a row. A frame without tracks and rows does not count as one.
+//! Boxes without confidence count as certain.
+//!
+//! # Parity
+//! `video_trackers_ocsort_*`, `video_trackers_empty_frames`, specification 7.5.
+
+use super::association::Matcher;
+use super::observed_track::ObservedTrack;
+use super::tracking::{self, Frame, Ids, NUMBER, Rate, SHARE, Tracker, TrackerBlock};
+use crate::blocks::{BlockError, BlockSpec, Field, Inputs};
+use crate::geometry::iou;
+
+/// `roboflow_core/trackers_ocsort@v1`
+pub static BLOCK: BlockSpec = BlockSpec {
+    types: &["roboflow_core/trackers_ocsort@v1"],
+    name: "OC-SORT Tracker",
+    about: "Follows boxes from frame to frame by OC-SORT and gives them track ids.",
+    fields: &[
+        tracking::IMAGE,
+        tracking::DETECTIONS,
+        Field::optional("minimum_iou_threshold", SHARE, "0.3")
+            .about("Least overlap at which a box continues a track."),
+        tracking::consecutive("3"),
+        tracking::BUFFER,
+        tracking::HIGH_CONFIDENCE,
+        Field::optional("direction_consistency_weight", SHARE, "0.2")
+            .about("Weight of the direction of motion beside overlap."),
+        Field::optional("delta_t", NUMBER, "3")
+            .about("Frames back from which the direction of motion is taken."),
+        tracking::CACHE,
+    ],
+    build: |_, _| Ok(TrackerBlock::<OcSort>::boxed()),
+    ..tracking::MODEL
+};
+
+struct OcSort {
+    least_overlap: f32,
+    consecutive: i64,
+    certain: f64,
+    direction_weight: f32,
+    delta_t: i64,
+    patience: i64,
+    frames: i64,
+    ids: Ids,
+    tracks: Vec<ObservedTrack>,
+    matcher: Matcher,
+    /// Rows not matched yet.
+    rows: Vec<usize>,
+    /// Tracks not matched yet.
+    waiting: Vec<usize>,
+    /// Whether a row has been matched.
+    taken: Vec<bool>,
+}
+
+impl Tracker for OcSort {
+    fn new(inputs: &Inputs<'_>, rate: Rate) -> Result<Self, BlockError> {
+        Ok(Self {
+            least_overlap: inputs.float("minimum_iou_threshold")? as f32,
+            consecutive: inputs.int("minimum_consecutive_frames")?,
+            certain: inputs.float("high_conf_det_threshold")?,
+            direction_weight: inputs.float("direction_consistency_weight")? as f32,
+            delta_t: inputs.int("delta_t")?,
+            patience: rate.frames(inputs.int("lost_track_buffer")?),
+            frames: 0,
+            ids: Ids::default(),
+            tracks: Vec::new(),
+            matcher: Matcher::default(),
+            rows: Vec::new(),
+            waiting: Vec::new(),
+            taken: Vec::new(),
+        })
+    }
+
+    fn update(&mut self, frame: &Frame<'_>, reported: &mut Vec<(usize, i64)>) {
+        if self.tracks.is_empty() && frame.boxes.is_empty() {
+            return;
+        }
+        self.tracks.iter_mut().for_each(ObservedTrack::predict);
+        self.waiting.clear();
+        self.waiting.extend(0..self.tracks.len());
+        self.taken.clear();
+        self.taken.resize(frame.boxes.len(), false);
+        self.rows.clear();
+        let certain = self.certain;
+        let rows = 0..frame.boxes.len();
+        self.rows
+            .extend(rows.filter(|&row| frame.confidence(row, 1.0) >= certain));
+        self.by_overlap_and_direction(frame, reported);
+        if !self.waiting.is_empty() && !self.rows.is_empty() {
+            self.by_last_sight(frame, reported);
+        }
+        let patience = self.patience;
+        self.tracks.retain(|track| track.since <= patience);
+        for &row in &self.rows {
+            self.tracks.push(ObservedTrack::new(frame.boxes[row]));
+        }
+        self.frames += 1;
+    }
+}
+
+impl OcSort {
+    fn by_overlap_and_direction(&mut self, frame: &Frame<'_>, reported: &mut Vec<(usize, i64)>) {
+        let (tracks, rows, least) = (&self.tracks, &self.rows, self.least_overlap);
+        let (weight, delta_t) = (self.direction_weight, self.delta_t);
+        let overlap = |i: usize, j: usize| iou(&tracks[i].corners(), &frame.boxes[rows[j]]);
+        let mut pairs = std::mem::take(&mut self.matcher);
+        let found = pairs.most_similar(
+            tracks.len(),
+            rows.len(),
+            |i, j| {
+                let confidence = frame.confidence(rows[j], 1.0) as f32;
+                let score = tracks[i].direction_score(&frame.boxes[rows[j]], delta_t);
+                overlap(i, j) + weight * (score * confidence)
+            },
+            |i, j, _| overlap(i, j) >= least,
+        );
+        self.accept(frame, found, reported);
+        self.matcher = pairs;
+    }
+
+    fn by_last_sight(&mut self, frame: &Frame<'_>, reported: &mut Vec<(usize, i64)>) {
+        let (tracks, rows, waiting) = (&self.tracks, &self.rows, &self.waiting);
+        let least = self.least_overlap;
+        let mut pairs = std::mem::take(&mut self.matcher);
+        let found = pairs.most_similar(
+            waiting.len(),
+            rows.len(),
+            |i, j| iou(tracks[waiting[i]].last(), &frame.boxes[rows[j]]),
+            |_, _, overlap| overlap >= least,
+        );
+        self.accept(frame, found, reported);
+        self.matcher = pairs;
+    }
+
+    /// Corrects the waiting tracks that found a row and takes both out of the lists.
+    fn accept(
+        &mut self,
+        frame: &Frame<'_>,
+        pairs: &[(usize, usize)],
+        reported: &mut Vec<(usize, i64)>,
+    ) {
+        for &(i, j) in pairs {
+            let (track, row) = (&mut self.tracks[self.waiting[i]], self.rows[j]);
+            track.hit(&frame.boxes[row], self.delta_t);
+            // On the first frames every match counts.
+            if self.frames <= self.consecutive || track.streak >= self.consecutive {
+                reported.push((row, self.ids.of(&mut track.id)));
+            }
+            self.taken[row] = true;
+        }
+        let (tracks, taken) = (&self.tracks, &self.taken);
+        self.waiting.retain(|&t| tracks[t].since > 0);
+        self.rows.retain(|&row| !taken[row]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scene_has_the_ids_of_the_reference() {
+        assert_eq!(
+            tracking::scene::ids(&BLOCK),
+            "./. 0/1 0/1 0/. ./. ./. ./. ./. 0/. 0/."
+        );
+    }
+}

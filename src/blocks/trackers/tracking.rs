@@ -1,0 +1,234 @@
+//! What the `trackers_*` blocks have in common: a tracker per video, set up on its first frame; ids
+//! from 0 on, per step and video; rows without an id left out; rows parted by whether their id is new.
+//!
+//! A video without a frame rate counts as one of 30 frames a second.
+
+use std::sync::Arc;
+
+use super::instances::SeenIds;
+use crate::blocks::state::PerStream;
+use crate::blocks::{
+    Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, OutputSpec, Ty, output,
+};
+use crate::row;
+use crate::values::{Detections, Image, Value, VideoMetadata, kind};
+
+const BOXES: &[kind::Kind] = &[
+    kind::OBJECT_DETECTION,
+    kind::INSTANCE_SEGMENTATION,
+    kind::KEYPOINT_DETECTION,
+    kind::RLE_INSTANCE_SEGMENTATION,
+];
+/// A share from 0 to 1.
+pub(super) const SHARE: &[Ty] = &[
+    Ty::Float,
+    Ty::Selector(&[kind::FLOAT_ZERO_TO_ONE]),
+    Ty::Null,
+];
+/// A whole number.
+pub(super) const NUMBER: &[Ty] = &[Ty::Int, Ty::Selector(&[kind::INTEGER]), Ty::Null];
+/// A switch.
+pub(super) const FLAG: &[Ty] = &[Ty::Bool, Ty::Selector(&[kind::BOOLEAN])];
+
+pub(super) const IMAGE: Field =
+    Field::required("image", &[Ty::Selector(&[kind::IMAGE])]).about("The frame.");
+pub(super) const DETECTIONS: Field =
+    Field::required("detections", &[Ty::Selector(BOXES)]).about("Boxes of the frame.");
+pub(super) const BUFFER: Field = Field::optional("lost_track_buffer", NUMBER, "30")
+    .about("Frames (at 30 a second) for which a lost track is remembered.");
+pub(super) const HIGH_CONFIDENCE: Field = Field::optional("high_conf_det_threshold", SHARE, "0.6")
+    .about("Confidence from which a box counts as certain.");
+pub(super) const CACHE: Field = Field::optional("instances_cache_size", &[Ty::Int], "16384")
+    .about("Ids remembered to tell new tracks from known ones.");
+
+/// A field for the matches in a row after which a track counts.
+pub(super) const fn consecutive(default: &'static str) -> Field {
+    Field::optional("minimum_consecutive_frames", NUMBER, default)
+        .about("Matches in a row after which a track counts.")
+}
+
+/// A field for the least confidence of a box that starts a track.
+pub(super) const fn activation(default: &'static str) -> Field {
+    Field::optional("track_activation_threshold", SHARE, default)
+        .about("Least confidence of a box that starts a track.")
+}
+
+const OUTPUTS: &[OutputSpec] = &[
+    output("tracked_detections", BOXES),
+    output("new_instances", BOXES),
+    output("already_seen_instances", BOXES),
+];
+
+/// What the specs of all four blocks share.
+pub(super) const MODEL: BlockSpec = BlockSpec {
+    family: Family::Transformation,
+    outputs: OUTPUTS,
+    ..BlockSpec::DEFAULT
+};
+
+/// The boxes of one frame.
+pub(super) struct Frame<'a> {
+    /// The picture.
+    pub(super) image: &'a Image,
+    /// Corners of each row.
+    pub(super) boxes: &'a [[f64; 4]],
+    confidences: Option<&'a [f64]>,
+}
+
+impl Frame<'_> {
+    /// Confidence of a row; `missing` if the rows have none.
+    pub(super) fn confidence(&self, row: usize, missing: f64) -> f64 {
+        self.confidences.map_or(missing, |c| c[row])
+    }
+}
+
+/// A tracking algorithm at work on one video.
+pub(super) trait Tracker: Send + Sized + 'static {
+    /// A tracker with the parameters of its first frame.
+    fn new(inputs: &Inputs<'_>, rate: Rate) -> Result<Self, BlockError>;
+
+    /// Takes the next frame and writes down the rows that have an id, in order.
+    fn update(&mut self, frame: &Frame<'_>, reported: &mut Vec<(usize, i64)>);
+}
+
+/// Frames per second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate(f64);
+
+impl Rate {
+    fn of(video: &VideoMetadata) -> Self {
+        match video.fps {
+            Some(fps) if fps != 0.0 => Self(fps),
+            _ => {
+                tracing::warn!(
+                    video = %video.video_identifier,
+                    "no frame rate: the tracker takes it for 30 frames a second"
+                );
+                Self(30.0)
+            }
+        }
+    }
+
+    /// Frames of this video that take as long as `buffer` frames at 30 a second.
+    pub(super) fn frames(self, buffer: i64) -> i64 {
+        (self.0 / 30.0 * buffer as f64) as i64
+    }
+}
+
+/// Ids in order, from 0.
+#[derive(Debug, Default)]
+pub(super) struct Ids(i64);
+
+impl Ids {
+    /// The id of a track, given now if it has none.
+    pub(super) fn of(&mut self, id: &mut Option<i64>) -> i64 {
+        *id.get_or_insert_with(|| {
+            self.0 += 1;
+            self.0 - 1
+        })
+    }
+}
+
+/// A block that runs a tracker per video.
+pub(super) struct TrackerBlock<T> {
+    streams: PerStream<Stream<T>>,
+}
+
+struct Stream<T> {
+    tracker: T,
+    seen: SeenIds,
+    reported: Vec<(usize, i64)>,
+}
+
+impl<T: Tracker> TrackerBlock<T> {
+    /// A block that has seen nothing.
+    pub(super) fn boxed() -> Box<dyn Block> {
+        Box::new(Self {
+            streams: PerStream::default(),
+        })
+    }
+}
+
+impl<T: Tracker> Block for TrackerBlock<T> {
+    fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
+        let image = inputs.image("image")?;
+        let video = inputs.video("image", cx)?;
+        let detections = inputs.detections("detections")?;
+        let stream = self.streams.try_get(&video.video_identifier, || {
+            Ok::<_, BlockError>(Stream {
+                tracker: T::new(inputs, Rate::of(&video))?,
+                seen: SeenIds::new(inputs.int("instances_cache_size")?),
+                reported: Vec::new(),
+            })
+        })?;
+        let frame = Frame {
+            image,
+            boxes: &detections.xyxy,
+            confidences: detections.confidence.as_deref().map(Vec::as_slice),
+        };
+        stream.reported.clear();
+        stream.tracker.update(&frame, &mut stream.reported);
+        let tracked = pick(detections, &stream.reported);
+        let (new, seen) = stream.seen.split(&tracked);
+        Ok(Output::One(row![Value::detections(tracked), new, seen]))
+    }
+}
+
+/// These rows with these ids.
+fn pick(detections: &Arc<Detections>, reported: &[(usize, i64)]) -> Detections {
+    if detections.is_empty() {
+        return Detections::empty();
+    }
+    let all_in_order = reported.len() == detections.len()
+        && reported.iter().enumerate().all(|(i, &(row, _))| i == row);
+    let mut picked = if all_in_order {
+        (**detections).clone()
+    } else {
+        let rows: Vec<usize> = reported.iter().map(|&(row, _)| row).collect();
+        detections.take(&rows)
+    };
+    picked.tracker_id = Some(Arc::new(reported.iter().map(|&(_, id)| id).collect()));
+    picked
+}
+
+/// The scene of specification 7.1.2, for the tests of all four.
+#[cfg(test)]
+pub(super) mod scene {
+    use crate::blocks::BlockSpec;
+    use crate::blocks::bench::{Bench, boxes, frame};
+
+    /// Ids of the objects A and B (a dot if not reported), frame by frame.
+    pub(in crate::blocks::trackers) fn ids(spec: &'static BlockSpec) -> String {
+        let mut bench = Bench::new(spec, &[]);
+        let mut frames = Vec::new();
+        for f in 0..10 {
+            let x = f64::from(f);
+            let mut rows = Vec::new();
+            if ![4, 5].contains(&f) {
+                rows.push(([10.0 + 12.0 * x, 20.0, 50.0 + 12.0 * x, 80.0], 0.9));
+            }
+            if f != 7 {
+                let confidence = if [3, 6].contains(&f) { 0.4 } else { 0.8 };
+                let corners = [200.0 - 10.0 * x, 30.0, 240.0 - 10.0 * x, 100.0];
+                rows.push((corners, confidence));
+            }
+            if f == 2 {
+                rows.push(([400.0, 300.0, 420.0, 330.0], 0.3));
+            }
+            let fields = [
+                ("image", frame("a", i64::from(f), Some(30.0))),
+                ("detections", boxes(&rows).into()),
+            ];
+            let out = bench.run(&fields).unwrap();
+            let tracked = out[0].as_detections().unwrap();
+            let id_at = |y: f64| {
+                let row = tracked.xyxy.iter().position(|b| b[1] == y);
+                let ids = tracked.tracker_id.as_ref().unwrap();
+                row.map_or(".".to_owned(), |row| ids[row].to_string())
+            };
+            assert_eq!(id_at(300.0), ".");
+            frames.push(format!("{}/{}", id_at(20.0), id_at(30.0)));
+        }
+        frames.join(" ")
+    }
+}
