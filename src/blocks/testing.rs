@@ -144,6 +144,18 @@ function! {
 }
 
 function! {
+    EMPTY_MIX, |inputs, _| {
+        Ok(Output::One(row![vec![inputs.value("ref").clone(), listed(inputs.value("items"))]]))
+    },
+    types: &["EmptyMix"],
+    fields: &[Field::required("ref", ANYTHING), Field::required("items", ANYTHING)],
+    outputs: O,
+    offsets: &[("items", 1)],
+    reference: Some("ref"),
+    accepts_empty: true,
+}
+
+function! {
     CAST_MIX, |inputs, _| Ok(Output::One(row![listed(inputs.value("items"))])),
     types: &["CastMix"],
     fields: &[Field::required("ref", ANYTHING), Field::required("items", ANYTHING)],
@@ -423,6 +435,7 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &SPLIT,
     &BATCH_SPLIT,
     &MIX,
+    &EMPTY_MIX,
     &CAST_MIX,
     &BATCH_DESC,
     &BATCH_MIX,

@@ -213,3 +213,56 @@ fn conditions_that_do_not_fit_the_step_are_refused() {
     let error = run(&workflow(&["b"], equally_deep, &[]), &json!({})).unwrap_err();
     assert_eq!((error.class, error.status()), (ErrorClass::Assumption, 500));
 }
+
+#[test]
+fn a_block_that_accepts_empty_elements_sees_masked_ones_as_such() {
+    let first = step(
+        "f",
+        "FirstNonEmpty",
+        json!({"data": ["$inputs.b"], "default": "none"}),
+    );
+    let on_elements = json!([cond("c", "$inputs.b", ">", 2, &["f"]), first]);
+    let gated = workflow(&["b"], on_elements, &[("x", "$steps.f.o")]);
+    assert_x(&gated, json!({"b": [1, 5]}), json!(["none", 5]));
+
+    let on_scalar = json!([cond("c", "$inputs.p", ">", 2, &["f"]), first]);
+    let gated = workflow(&["b", "p"], on_scalar, &[("x", "$steps.f.o")]);
+    assert_x(
+        &gated,
+        json!({"b": [1, 5], "p": 1}),
+        json!(["none", "none"]),
+    );
+    assert_x(&gated, json!({"b": [1, 5], "p": 3}), json!([1, 5]));
+
+    // Without batches the step is discarded, or runs over the selected elements.
+    let first = step(
+        "f",
+        "FirstNonEmpty",
+        json!({"data": ["$inputs.p"], "default": "none"}),
+    );
+    let scalar = json!([cond("c", "$inputs.p", ">", 2, &["f"]), first]);
+    let gated = workflow(&["p"], scalar, &[("x", "$steps.f.o")]);
+    assert_x(&gated, json!({"p": 1}), json!([null]));
+    let over_batch = json!([cond("c", "$inputs.b", ">", 2, &["f"]), first]);
+    let gated = workflow(&["b", "p"], over_batch, &[("x", "$steps.f.o")]);
+    assert_x(&gated, json!({"b": [1, 5], "p": 1}), json!([null, 1]));
+}
+
+#[test]
+fn masked_groups_reach_a_block_that_accepts_empty_elements() {
+    let steps = json!([
+        split("s", "$inputs.b"),
+        cond("c", "$inputs.b2", ">", 1, &["m"]),
+        step(
+            "m",
+            "EmptyMix",
+            json!({"ref": "$inputs.b2", "items": "$steps.s.o"})
+        ),
+    ]);
+    let gated = workflow(&["b", "b2"], steps, &[("x", "$steps.m.o")]);
+    assert_x(
+        &gated,
+        json!({"b": [[1, 2], [3, null], []], "b2": [1, 2, 3]}),
+        json!([[null, [null, null]], [2, [3, null]], [3, null]]),
+    );
+}
