@@ -24,7 +24,10 @@ fn recorded() -> BTreeMap<&'static str, usize> {
             continue;
         }
         let case: Json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let steps = case["definition"]["steps"].as_array().cloned().unwrap_or_default();
+        let steps = case["definition"]["steps"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         let mut types: Vec<&'static str> = steps
             .iter()
             .filter_map(|s| registry::find(s["type"].as_str()?).map(BlockSpec::type_id))
@@ -44,32 +47,85 @@ fn block_table() -> String {
     for spec in registry::all() {
         let base = spec.type_id().split('@').next().unwrap();
         let base = base.trim_start_matches("roboflow_core/");
-        families.entry(spec.family.name()).or_default().entry(base).or_default().push(spec);
+        families
+            .entry(spec.family.name())
+            .or_default()
+            .entry(base)
+            .or_default()
+            .push(spec);
     }
-    let mut table = String::from("| family | block | versions | what it does | recorded cases |\n| --- | --- | --- | --- | --- |\n");
+    let mut table = String::from(
+        "| family | block | versions | what it does | recorded cases |\n| --- | --- | --- | --- | --- |\n",
+    );
     for (family, blocks) in families {
         for (base, versions) in blocks {
-            let names: Vec<&str> = versions.iter().map(|s| s.type_id().split('@').nth(1).unwrap_or("")).collect();
-            let cases: usize = versions.iter().map(|s| recorded.get(s.type_id()).copied().unwrap_or(0)).sum();
+            let names: Vec<&str> = versions
+                .iter()
+                .map(|s| s.type_id().split('@').nth(1).unwrap_or(""))
+                .collect();
+            let cases: usize = versions
+                .iter()
+                .map(|s| recorded.get(s.type_id()).copied().unwrap_or(0))
+                .sum();
             let about = versions.last().unwrap().about;
-            writeln!(table, "| {family} | `{base}` | {} | {about} | {cases} |", names.join(", ")).unwrap();
+            writeln!(
+                table,
+                "| {family} | `{base}` | {} | {about} | {cases} |",
+                names.join(", ")
+            )
+            .unwrap();
         }
     }
     table
 }
 
 fn settings_table() -> String {
-    let mut table = String::from("| command | setting | environment | default | what it does |\n| --- | --- | --- | --- | --- |\n");
+    let mut table = String::from(
+        "| command | setting | environment | default | what it does |\n| --- | --- | --- | --- | --- |\n",
+    );
     let command = millrace::cli::Cli::command();
     let mut rows = |name: &str, command: &clap::Command| {
-        for arg in command.get_arguments().filter(|a| a.get_long().is_some() && a.get_id() != "help" && a.get_id() != "version") {
-            let values: Vec<String> = arg.get_value_names().into_iter().flatten().map(|v| v.to_string()).collect();
-            let takes = if arg.get_action().takes_values() { format!(" {}", values.join(" ")) } else { String::new() };
-            let env = arg.get_env().map(|e| format!("`{}`", e.to_string_lossy())).unwrap_or_default();
-            let defaults: Vec<String> = arg.get_default_values().iter().map(|d| d.to_string_lossy().into_owned()).collect();
-            let default = if arg.get_action().takes_values() && !defaults.is_empty() { format!("`{}`", defaults.join(" ")) } else { String::new() };
-            let help = arg.get_help().map(ToString::to_string).unwrap_or_default().replace('|', "\\|").replace('\n', " ");
-            writeln!(table, "| {name} | `--{}{takes}` | {env} | {default} | {help} |", arg.get_long().unwrap()).unwrap();
+        for arg in command
+            .get_arguments()
+            .filter(|a| a.get_long().is_some() && a.get_id() != "help" && a.get_id() != "version")
+        {
+            let values: Vec<String> = arg
+                .get_value_names()
+                .into_iter()
+                .flatten()
+                .map(|v| v.to_string())
+                .collect();
+            let takes = if arg.get_action().takes_values() {
+                format!(" {}", values.join(" "))
+            } else {
+                String::new()
+            };
+            let env = arg
+                .get_env()
+                .map(|e| format!("`{}`", e.to_string_lossy()))
+                .unwrap_or_default();
+            let defaults: Vec<String> = arg
+                .get_default_values()
+                .iter()
+                .map(|d| d.to_string_lossy().into_owned())
+                .collect();
+            let default = if arg.get_action().takes_values() && !defaults.is_empty() {
+                format!("`{}`", defaults.join(" "))
+            } else {
+                String::new()
+            };
+            let help = arg
+                .get_help()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+                .replace('|', "\\|")
+                .replace('\n', " ");
+            writeln!(
+                table,
+                "| {name} | `--{}{takes}` | {env} | {default} | {help} |",
+                arg.get_long().unwrap()
+            )
+            .unwrap();
         }
     };
     rows("all", &command);
@@ -81,9 +137,16 @@ fn settings_table() -> String {
 
 /// What stands between the marks of a table.
 fn section<'a>(readme: &'a str, name: &str) -> (&'a str, &'a str, &'a str) {
-    let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- end of {name} -->"));
-    let (before, rest) = readme.split_once(&begin).unwrap_or_else(|| panic!("no mark {begin}"));
-    let (inside, after) = rest.split_once(&end).unwrap_or_else(|| panic!("no mark {end}"));
+    let (begin, end) = (
+        format!("<!-- {name}: generated -->\n"),
+        format!("<!-- end of {name} -->"),
+    );
+    let (before, rest) = readme
+        .split_once(&begin)
+        .unwrap_or_else(|| panic!("no mark {begin}"));
+    let (inside, after) = rest
+        .split_once(&end)
+        .unwrap_or_else(|| panic!("no mark {end}"));
     (before, inside, after)
 }
 
@@ -97,8 +160,12 @@ fn generated_tables_are_up_to_date() {
         if inside == table {
             continue;
         }
-        assert!(update, "the table of {name} is out of date; run UPDATE_README=1 cargo test --test readme");
-        readme = format!("{before}<!-- {name}: generated -->\n{table}<!-- end of {name} -->{after}");
+        assert!(
+            update,
+            "the table of {name} is out of date; run UPDATE_README=1 cargo test --test readme"
+        );
+        readme =
+            format!("{before}<!-- {name}: generated -->\n{table}<!-- end of {name} -->{after}");
         std::fs::write(&path, &readme).unwrap();
     }
 }
@@ -107,13 +174,25 @@ fn generated_tables_are_up_to_date() {
 fn every_dependency_and_worked_definition_is_told() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let dependencies = manifest
+        .split("[dependencies]")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
     for line in dependencies.lines().filter(|l| l.contains('=')) {
         let name = line.split('=').next().unwrap().trim();
-        assert!(name == "millrace-pixels" || readme.contains(&format!("`{name}`")), "README does not name `{name}`");
+        assert!(
+            name == "millrace-pixels" || readme.contains(&format!("`{name}`")),
+            "README does not name `{name}`"
+        );
     }
     for entry in std::fs::read_dir(root().join("pipelines")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(readme.contains(&format!("pipelines/{name}")), "README does not name {name}");
+        assert!(
+            readme.contains(&format!("pipelines/{name}")),
+            "README does not name {name}"
+        );
     }
 }

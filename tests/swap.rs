@@ -43,8 +43,10 @@ fn definition(k: usize) -> Json {
                "zone": [[0, 0], [100 + k % 3, 0], [100, 300], [0, 300]]}),
     ];
     if k % 2 == 1 {
-        steps.push(json!({"type": "roboflow_core/property_definition@v1", "name": "count",
-            "data": "$steps.track.tracked_detections", "operations": [{"type": "SequenceLength"}]}));
+        steps.push(
+            json!({"type": "roboflow_core/property_definition@v1", "name": "count",
+            "data": "$steps.track.tracked_detections", "operations": [{"type": "SequenceLength"}]}),
+        );
     }
     json!({
         "version": "1.0",
@@ -68,7 +70,11 @@ fn replacement(services: &Services, k: usize) -> Replacement {
     };
     services.models.preload("shapes/2").unwrap();
     let engine = Engine::new(plan, services.clone(), InputOptions::default()).unwrap();
-    Replacement { engine, stamp, image_input: "image".into() }
+    Replacement {
+        engine,
+        stamp,
+        image_input: "image".into(),
+    }
 }
 
 /// What a frame gave: number, counts, track ids; and when.
@@ -81,7 +87,11 @@ struct Played {
 }
 
 fn play(stream: Stream) -> Played {
-    let mut played = Played { rows: Vec::new(), generations: 0, longest_gap: Duration::ZERO };
+    let mut played = Played {
+        rows: Vec::new(),
+        generations: 0,
+        longest_gap: Duration::ZERO,
+    };
     let mut last_hash = None;
     let mut last = None;
     for result in stream.results() {
@@ -94,13 +104,26 @@ fn play(stream: Stream) -> Played {
         }
         let run = result.run.unwrap();
         let object = run.produced(&result.generation.plan).remove(0);
-        let value = |name: &str| object.iter().find(|p| **p.name == *name).unwrap().value.clone();
+        let value = |name: &str| {
+            object
+                .iter()
+                .find(|p| **p.name == *name)
+                .unwrap()
+                .value
+                .clone()
+        };
         let ids = match value("tracked") {
-            Value::Detections(d) => d.tracker_id.as_ref().map(|ids| ids.to_vec()).unwrap_or_default(),
+            Value::Detections(d) => d
+                .tracker_id
+                .as_ref()
+                .map(|ids| ids.to_vec())
+                .unwrap_or_default(),
             _ => panic!("no tracks"),
         };
         let count = |name: &str| value(name).as_i64().unwrap();
-        played.rows.push((result.frame.number, count("in"), count("out"), ids));
+        played
+            .rows
+            .push((result.frame.number, count("in"), count("out"), ids));
     }
     stream.join();
     played
@@ -137,7 +160,11 @@ fn run(services: &Services, swaps: usize) -> Vec<Played> {
 #[test]
 fn swaps_lose_no_frame_and_no_identity() {
     let mut services = Services::default();
-    let models = ModelStore::open(fixtures().join("models"), RuntimeSettings::default(), services.clock.clone());
+    let models = ModelStore::open(
+        fixtures().join("models"),
+        RuntimeSettings::default(),
+        services.clock.clone(),
+    );
     services.models = Arc::new(models.unwrap());
     let still = run(&services, 0);
     let swapped = run(&services, 50);
@@ -155,5 +182,8 @@ fn swaps_lose_no_frame_and_no_identity() {
         gap(&swapped),
         gap(&still)
     );
-    assert!(generations >= STREAMS * 40, "only {generations} swaps were seen");
+    assert!(
+        generations >= STREAMS * 40,
+        "only {generations} swaps were seen"
+    );
 }
