@@ -1,8 +1,8 @@
 //! millrace runs Roboflow Workflows definitions on live cameras and recorded video.
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
-//! [`definition`], [`blocks`], [`plan`], [`engine`], `definitions`, [`models`], `sources`,
-//! `streams`, [`delivery`], `http`, [`cli`].
+//! [`definition`], [`blocks`], [`plan`], [`engine`], `definitions`, [`models`], [`sources`],
+//! [`streams`], [`delivery`], `http`, [`cli`].
 
 pub mod blocks;
 pub mod cli;
@@ -14,4 +14,7 @@ pub mod geometry;
 pub mod imaging;
 pub mod models;
 pub mod plan;
+pub mod redact;
+pub mod sources;
+pub mod streams;
 pub mod values;

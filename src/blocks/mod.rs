@@ -21,6 +21,8 @@ pub mod secrets;
 pub mod sinks;
 pub mod spec;
 pub mod state;
+#[cfg(test)]
+pub mod testing;
 pub mod trackers;
 pub mod transformations;
 pub mod visualizations;

@@ -1,8 +1,17 @@
 //! The command line: arguments in, exit code out. Everything else is in the library.
 
+/// Prints a line to standard output. A reader that went away (`millrace blocks | head`) is no error.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod blocks;
 mod exec;
 mod host;
+mod run;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -48,6 +57,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a definition on recorded files and live cameras.
+    Run(Box<run::RunArgs>),
     /// Run a definition once per line of inputs and print the results as JSON Lines.
     Exec(exec::ExecArgs),
     /// Check a definition and say everything that is wrong with it.
@@ -79,6 +90,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         init_log(&self.log);
         match self.command {
+            Command::Run(args) => run::run(&args),
             Command::Exec(args) => exec::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),

@@ -237,21 +237,6 @@ impl WorkflowError {
             "inner_error_type": inner_type,
             "inner_error_message": inner_text,
         });
-        let blocks = || -> Json {
-            self.blocks
-                .iter()
-                .map(|b| {
-                    json!({
-                        "block_id": b.block_id,
-                        "block_type": b.block_type,
-                        "block_details": b.block_details,
-                        "property_name": b.property_name,
-                        "property_details": b.property_details,
-                        "block_traceback": null,
-                    })
-                })
-                .collect()
-        };
         match self.class {
             C::WorkflowSyntax
             | C::InvalidReferenceTarget
@@ -260,13 +245,13 @@ impl WorkflowError {
             | C::ClientCausedStepExecution
             | C::RuntimeLimitsCausedStepExecution => {
                 body["inner_error_type"] = json!(inner_type.unwrap_or("None"));
-                body["blocks_errors"] = blocks();
+                body["blocks_errors"] = self.blocks_json();
                 body["python_blocks_output_streams"] = Json::Null;
                 body["python_blocks_debug_traces"] = Json::Null;
             }
             C::StepExecution | C::DynamicBlockCode => {
                 body["inner_error_message"] = json!(self.inner.as_ref().map(|(_, text)| text));
-                body["blocks_errors"] = blocks();
+                body["blocks_errors"] = self.blocks_json();
                 body["python_blocks_output_streams"] = Json::Null;
                 body["python_blocks_debug_traces"] = Json::Null;
             }
@@ -277,5 +262,33 @@ impl WorkflowError {
             }
         }
         body
+    }
+
+    /// The problems by step. Without any, only an error of syntax has a list.
+    fn blocks_json(&self) -> Json {
+        if self.blocks.is_empty() && self.class != ErrorClass::WorkflowSyntax {
+            return Json::Null;
+        }
+        // Failed blocks carry a traceback; ours have none to tell.
+        let traceback = (self.class == ErrorClass::StepExecution).then(|| {
+            json!({
+                "traceback": null,
+                "error_line": null,
+                "code_snippet": null,
+                "stdout": null,
+                "stderr": null,
+            })
+        });
+        let problem = |b: &BlockProblem| {
+            json!({
+                "block_id": b.block_id,
+                "block_type": b.block_type,
+                "block_details": b.block_details,
+                "property_name": b.property_name,
+                "property_details": b.property_details,
+                "block_traceback": traceback,
+            })
+        };
+        self.blocks.iter().map(problem).collect()
     }
 }

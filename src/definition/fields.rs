@@ -1,11 +1,11 @@
 //! Validation and coercion of one field of a step: JSON against the shapes that the field accepts.
 //!
-//! Rules are those of section 1.5 of the engine specification: an exact match of any shape wins,
-//! then the first shape that accepts the value after coercion.
+//! Rules are those of section 1.5 of the engine specification: a shape that the value has exactly
+//! wins, then one that takes it as it is, then the first that accepts it after coercion.
 
-use serde_json::{Number, Value as Json};
+use serde_json::Value as Json;
 
-use super::selector;
+use super::{coerce, selector};
 use crate::blocks::{Bounds, Field, Ty};
 
 /// Something wrong inside a field.
@@ -19,14 +19,26 @@ pub struct FieldProblem {
     pub message: String,
 }
 
+impl FieldProblem {
+    /// A problem of the field itself.
+    pub(super) fn new(category: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            path: String::new(),
+            category,
+            message: message.into(),
+        }
+    }
+
+    /// The problem of a field that is not there and has no default.
+    pub(super) fn missing() -> Self {
+        Self::new("missing", "field required")
+    }
+}
+
 type Checked = Result<Json, Vec<FieldProblem>>;
 
 fn problem(category: &'static str, message: impl Into<String>) -> Vec<FieldProblem> {
-    vec![FieldProblem {
-        path: String::new(),
-        category,
-        message: message.into(),
-    }]
+    vec![FieldProblem::new(category, message)]
 }
 
 fn below(path: &str, problems: Vec<FieldProblem>) -> impl Iterator<Item = FieldProblem> {
@@ -39,7 +51,11 @@ fn below(path: &str, problems: Vec<FieldProblem>) -> impl Iterator<Item = FieldP
 /// Checks a literal or selector text against a field; answers the coerced JSON.
 pub fn check(field: &Field, json: &Json) -> Checked {
     let coerced = check_union(field.types, json)?;
-    if let Some(x) = coerced.as_f64() {
+    let number = match &coerced {
+        Json::String(text) if !takes_text(field.types) => coerce::non_finite(text),
+        other => other.as_f64(),
+    };
+    if let Some(x) = number {
         field
             .bounds
             .check(x)
@@ -58,6 +74,24 @@ pub struct ReferencePlaces {
     pub items: bool,
     /// Values of an object may be.
     pub values: bool,
+}
+
+impl ReferencePlaces {
+    /// Whether there is any.
+    pub fn any(self) -> bool {
+        self.whole || self.items || self.values
+    }
+}
+
+/// Whether a field takes text that is no reference.
+pub(super) fn takes_text(types: &[Ty]) -> bool {
+    let text = |ty: &Ty| {
+        matches!(
+            ty,
+            Ty::Str | Ty::Pattern(_) | Ty::OneOf(_) | Ty::Any | Ty::Custom(..)
+        )
+    };
+    types.iter().any(text)
 }
 
 /// Where a field may hold references.
@@ -91,20 +125,65 @@ pub fn is_reference(ty: &Ty) -> bool {
     )
 }
 
+/// How close the own form of a value comes to a shape, whether or not the shape accepts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Closeness {
+    /// It would have to be converted.
+    Coerced,
+    /// It may stay as it is: anything where anything goes, a whole number for a number.
+    Kept,
+    /// It has the very type.
+    Exact,
+}
+
+fn closeness(ty: &Ty, json: &Json) -> Closeness {
+    let exact_if = |fits: bool| {
+        if fits {
+            Closeness::Exact
+        } else {
+            Closeness::Coerced
+        }
+    };
+    let best = |types: &[Ty], item: &Json| {
+        let all = types.iter().map(|ty| closeness(ty, item));
+        all.max().unwrap_or(Closeness::Coerced)
+    };
+    let least = |all: &mut dyn Iterator<Item = Closeness>| all.min().unwrap_or(Closeness::Exact);
+    match (ty, json) {
+        (Ty::Any, _) => Closeness::Kept,
+        (Ty::Bool, _) => exact_if(json.is_boolean()),
+        (Ty::Int | Ty::IntIn(..), _) => exact_if(json.is_i64() || json.is_u64()),
+        (Ty::Float | Ty::FloatIn(_), Json::Number(n)) if !n.is_f64() => Closeness::Kept,
+        (Ty::Float | Ty::FloatIn(_), _) => exact_if(json.is_f64()),
+        (Ty::List(types) | Ty::ListIn(types, ..), Json::Array(items)) => {
+            least(&mut items.iter().map(|item| best(types, item)))
+        }
+        (Ty::Tuple(parts), Json::Array(items)) => {
+            let pairs = parts.iter().zip(items);
+            least(&mut pairs.map(|(types, item)| best(types, item)))
+        }
+        (Ty::Map(types), Json::Object(entries)) => {
+            least(&mut entries.values().map(|item| best(types, item)))
+        }
+        _ => Closeness::Exact,
+    }
+}
+
 fn check_union(types: &[Ty], json: &Json) -> Checked {
     let mut problems = Vec::new();
-    for ty in types {
-        if let Ok(value) = exact(ty, json) {
-            return Ok(value);
+    for wanted in [Closeness::Exact, Closeness::Kept, Closeness::Coerced] {
+        for (at, ty) in types.iter().enumerate() {
+            if closeness(ty, json) == wanted {
+                match accept(ty, json) {
+                    Ok(value) => return Ok(value),
+                    Err(found) => problems.push((at, ty, found)),
+                }
+            }
         }
     }
-    for ty in types {
-        match lax(ty, json) {
-            Ok(value) => return Ok(value),
-            Err(found) => problems.push((ty, found)),
-        }
-    }
-    Err(blame(types, json, problems))
+    problems.sort_by_key(|(at, ..)| *at);
+    let problems = problems.into_iter().map(|(_, ty, found)| (ty, found));
+    Err(blame(types, json, problems.collect()))
 }
 
 /// The problems to show of a union none of whose shapes fits: those of the one structured shape
@@ -136,7 +215,8 @@ fn blame(
     )
 }
 
-fn shape_of(json: &Json) -> &'static str {
+/// What a value is, in the words of messages; the value itself is never shown.
+pub(super) fn shape_of(json: &Json) -> &'static str {
     match json {
         Json::Null => "null",
         Json::Bool(_) => "a boolean",
@@ -172,26 +252,8 @@ fn describe(ty: &Ty) -> String {
     }
 }
 
-/// Accepts only values that already have the type.
-fn exact(ty: &Ty, json: &Json) -> Checked {
-    let keep = |fits: bool| {
-        if fits {
-            Ok(json.clone())
-        } else {
-            Err(Vec::new())
-        }
-    };
-    match ty {
-        Ty::Bool => keep(json.is_boolean()),
-        Ty::Int | Ty::IntIn(..) if !json.is_i64() && !json.is_u64() => Err(Vec::new()),
-        Ty::Float | Ty::FloatIn(_) if !json.is_f64() => Err(Vec::new()),
-        // Whatever accepts anything must not keep a later shape from matching exactly.
-        Ty::Any => Err(Vec::new()),
-        _ => lax(ty, json),
-    }
-}
-
-fn lax(ty: &Ty, json: &Json) -> Checked {
+/// The value in the form of a shape, converted where that is allowed.
+fn accept(ty: &Ty, json: &Json) -> Checked {
     match ty {
         Ty::Selector(_)
         | Ty::StepOutput(_)
@@ -199,10 +261,10 @@ fn lax(ty: &Ty, json: &Json) -> Checked {
         | Ty::InputParameter(_)
         | Ty::InputVideo
         | Ty::Step => check_selector(ty, json),
-        Ty::Bool => coerce_bool(json).map(Json::Bool),
-        Ty::Int => coerce_int(json).map(Json::from),
+        Ty::Bool => one(coerce::bool(json).map(Json::Bool)),
+        Ty::Int => one(coerce::int(json).map(Json::from)),
         Ty::IntIn(low, high) => {
-            let i = coerce_int(json)?;
+            let i = coerce::int(json).map_err(|p| vec![p])?;
             if i < *low {
                 Err(problem(
                     "greater_than_equal",
@@ -217,8 +279,8 @@ fn lax(ty: &Ty, json: &Json) -> Checked {
                 Ok(Json::from(i))
             }
         }
-        Ty::Float => coerce_float(json, &Bounds::NONE),
-        Ty::FloatIn(bounds) => coerce_float(json, bounds),
+        Ty::Float => one(coerce::float(json, &Bounds::NONE)),
+        Ty::FloatIn(bounds) => one(coerce::float(json, bounds)),
         Ty::Str => match json {
             Json::String(_) => Ok(json.clone()),
             _ => Err(problem(
@@ -264,6 +326,10 @@ fn lax(ty: &Ty, json: &Json) -> Checked {
             .map_err(query_problems),
         Ty::Custom(check, _) => check(json).map_err(|why| problem("value_error", why)),
     }
+}
+
+fn one(checked: Result<Json, FieldProblem>) -> Checked {
+    checked.map_err(|problem| vec![problem])
 }
 
 fn query_problems(problems: Vec<crate::blocks::query::ParseProblem>) -> Vec<FieldProblem> {
@@ -383,151 +449,5 @@ fn check_map(types: &[Ty], json: &Json) -> Checked {
         Ok(Json::Object(coerced))
     } else {
         Err(problems)
-    }
-}
-
-fn coerce_bool(json: &Json) -> Result<bool, Vec<FieldProblem>> {
-    let parsed = match json {
-        Json::Bool(b) => Some(*b),
-        Json::Number(n) => match n.as_f64() {
-            Some(0.0) => Some(false),
-            Some(1.0) => Some(true),
-            _ => None,
-        },
-        Json::String(s) => match s.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" | "t" | "y" | "1" => Some(true),
-            "false" | "no" | "off" | "f" | "n" | "0" => Some(false),
-            _ => None,
-        },
-        _ => None,
-    };
-    parsed.ok_or_else(|| {
-        problem(
-            "bool_parsing",
-            format!("must be true or false, got {}", shape_of(json)),
-        )
-    })
-}
-
-fn coerce_int(json: &Json) -> Result<i64, Vec<FieldProblem>> {
-    let parsed = match json {
-        Json::Bool(b) => Some(i64::from(*b)),
-        Json::Number(n) => match (n.as_i64(), n.as_f64()) {
-            (Some(i), _) => Some(i),
-            (None, Some(f)) if f.fract() == 0.0 && f.abs() < 9.2e18 => Some(f as i64),
-            _ => None,
-        },
-        Json::String(s) => parse_int(s),
-        _ => None,
-    };
-    parsed.ok_or_else(|| {
-        problem(
-            "int_parsing",
-            format!("must be a whole number, got {}", shape_of(json)),
-        )
-    })
-}
-
-fn parse_int(text: &str) -> Option<i64> {
-    let text = text.trim();
-    let whole = match text.split_once('.') {
-        Some((whole, zeros)) if zeros.bytes().all(|b| b == b'0') => whole,
-        Some(_) => return None,
-        None => text,
-    };
-    let digits = without_underscores(whole)?;
-    digits.parse().ok()
-}
-
-/// The text without single underscores between digits; `None` if one stands elsewhere.
-fn without_underscores(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    for (i, &b) in bytes.iter().enumerate() {
-        if b == b'_' {
-            let digit = |at: Option<&u8>| at.is_some_and(u8::is_ascii_digit);
-            if i == 0 || !digit(bytes.get(i - 1)) || !digit(bytes.get(i + 1)) {
-                return None;
-            }
-        }
-    }
-    Some(text.replace('_', ""))
-}
-
-fn coerce_float(json: &Json, bounds: &Bounds) -> Checked {
-    let parsed = match json {
-        Json::Bool(b) => Some(f64::from(u8::from(*b))),
-        Json::Number(n) => n.as_f64(),
-        Json::String(s) => without_underscores(s.trim()).and_then(|t| t.parse().ok()),
-        _ => None,
-    };
-    let Some(x) = parsed else {
-        return Err(problem(
-            "float_parsing",
-            format!("must be a number, got {}", shape_of(json)),
-        ));
-    };
-    bounds
-        .check(x)
-        .map_err(|why| problem("out_of_range", why))?;
-    // JSON has no NaN and no infinity: such text stays text, and the block sees it as it was.
-    Ok(Number::from_f64(x).map_or_else(|| json.clone(), Json::Number))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::values::kind;
-
-    fn accept(types: &'static [Ty], input: Json) -> Option<Json> {
-        check(&Field::required("f", types), &input).ok()
-    }
-
-    #[test]
-    fn coercion_follows_the_table_of_the_specification() {
-        for (input, want) in [
-            (json!(5), Some(5)),
-            (json!(true), Some(1)),
-            (json!(5.0), Some(5)),
-            (json!("5.0"), Some(5)),
-            (json!(" +5 "), Some(5)),
-            (json!("1_000"), Some(1000)),
-            (json!(5.5), None),
-            (json!("1e3"), None),
-            (json!("5.5"), None),
-            (json!(null), None),
-        ] {
-            assert_eq!(
-                accept(&[Ty::Int], input.clone()),
-                want.map(Json::from),
-                "{input}"
-            );
-        }
-        assert_eq!(accept(&[Ty::Float], json!("1e3")), Some(json!(1000.0)));
-        assert_eq!(accept(&[Ty::Float], json!(5)), Some(json!(5.0)));
-        assert_eq!(accept(&[Ty::Bool], json!("YES")), Some(json!(true)));
-        assert_eq!(accept(&[Ty::Bool], json!(2)), None);
-        assert_eq!(accept(&[Ty::Str], json!(1)), None);
-    }
-
-    #[test]
-    fn unions_prefer_the_exact_type() {
-        assert_eq!(accept(&[Ty::Int, Ty::Str], json!("5")), Some(json!("5")));
-        assert_eq!(accept(&[Ty::Int, Ty::Str], json!(5.0)), Some(json!(5)));
-        assert_eq!(accept(&[Ty::Float, Ty::Int], json!(5)), Some(json!(5)));
-        assert_eq!(accept(&[Ty::Float, Ty::Int], json!("5")), Some(json!(5.0)));
-        assert_eq!(accept(&[Ty::Float, Ty::Int], json!(true)), Some(json!(1.0)));
-    }
-
-    #[test]
-    fn problems_name_the_place() {
-        let types: &[Ty] = &[Ty::List(&[Ty::Int])];
-        let problems = check(&Field::required("f", types), &json!([1, "x"])).unwrap_err();
-        assert_eq!(problems[0].path, "[1]");
-        let bounded = Field::required("f", &[Ty::Float, Ty::Selector(&[kind::FLOAT])])
-            .bounds(Bounds::at_least(0.0));
-        assert!(check(&bounded, &json!(-1)).is_err());
-        assert!(check(&bounded, &json!("$inputs.x")).is_ok());
     }
 }

@@ -77,6 +77,16 @@ impl Selector {
     }
 }
 
+impl Selector {
+    /// Reads a selector; a text that is none refers to nothing.
+    pub fn read(text: &str) -> Self {
+        Self::parse(text).unwrap_or_else(|| Self::Malformed(text.into()))
+    }
+}
+
+/// Characters of a malformed selector that messages show.
+const SHOWN: usize = 80;
+
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -84,7 +94,10 @@ impl fmt::Display for Selector {
             Self::Step(step) => write!(f, "$steps.{step}"),
             Self::StepOutput(step, output) => write!(f, "$steps.{step}.{output}"),
             Self::AllOutputs(step) => write!(f, "$steps.{step}.*"),
-            Self::Malformed(text) => f.write_str(text),
+            Self::Malformed(text) => match text.char_indices().nth(SHOWN) {
+                Some((end, _)) => write!(f, "{}…", &text[..end]),
+                None => f.write_str(text),
+            },
         }
     }
 }

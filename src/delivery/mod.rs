@@ -19,10 +19,12 @@ pub mod backlog;
 pub mod client;
 pub mod counts;
 pub mod jsonl;
+pub mod preview;
 mod receiver;
 mod redacted;
 pub mod request;
 pub mod retry;
+pub mod video;
 pub mod webhook;
 
 use std::collections::HashMap;

@@ -1,6 +1,7 @@
 //! Outputs: from the results of steps to one object per element of the batch (engine specification,
 //! section 8).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
@@ -11,7 +12,7 @@ use crate::definition::error::{ErrorClass, WorkflowError};
 use crate::plan::{OutputSource, Plan, PlannedOutput, WORKFLOW_INPUT};
 use crate::values::coordinates::to_root_deep;
 use crate::values::serialise::{OutputOptions, serialise};
-use crate::values::{Dict, Value};
+use crate::values::{Dict, Index, Value};
 
 /// One output of one object, not yet in JSON.
 #[derive(Clone, Debug)]
@@ -24,42 +25,56 @@ pub struct Produced<'a> {
     output: &'a PlannedOutput,
 }
 
+/// Where an output lies, which decides its place among the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// One value for all objects.
+    Scalar,
+    /// A value per element of the batch.
+    Dictated,
+    /// Elements that the workflow itself made: the whole list, in every object.
+    Generated,
+}
+
+impl Extent {
+    fn of(plan: &Plan, output: &PlannedOutput) -> Self {
+        match output.lineage.map(|id| plan.lineages[id][0]) {
+            None => Self::Scalar,
+            Some(WORKFLOW_INPUT) => Self::Dictated,
+            Some(_) => Self::Generated,
+        }
+    }
+}
+
 impl Run {
     /// The outputs, one list per object, in the order in which clients see them: scalars, then
     /// batches of the inputs, then lists of elements that the workflow itself made.
     pub fn produced<'a>(&self, plan: &'a Plan) -> Vec<Vec<Produced<'a>>> {
-        let of = |test: &dyn Fn(Option<u32>) -> bool| -> Vec<&'a PlannedOutput> {
-            plan.outputs
-                .iter()
-                .filter(|o| test(o.lineage.map(|id| plan.lineages[id][0])))
-                .collect()
+        let of = |extent: Extent| {
+            let outputs = plan.outputs.iter();
+            outputs.filter(move |o| Extent::of(plan, o) == extent)
         };
-        let scalars = of(&|top| top.is_none());
-        let dictated = of(&|top| top == Some(WORKFLOW_INPUT));
-        let generated = of(&|top| top.is_some_and(|t| t != WORKFLOW_INPUT));
-        let objects = if dictated.is_empty() {
-            1
-        } else {
-            self.batch_size
+        let scalars: Vec<Produced<'a>> = of(Extent::Scalar)
+            .map(|output| Produced {
+                name: &output.name,
+                value: self.leaf(plan, output, 0),
+                depth: 0,
+                output,
+            })
+            .collect();
+        let generated: Vec<Produced<'a>> = of(Extent::Generated)
+            .map(|output| self.batch_output(plan, output, &[]))
+            .collect();
+        let objects = match of(Extent::Dictated).next() {
+            None => 1,
+            Some(_) => self.batch_size as u32,
         };
         (0..objects)
             .map(|i| {
                 let mut object = Vec::with_capacity(plan.outputs.len());
-                for output in &scalars {
-                    let value = self.leaf(plan, output, 0);
-                    object.push(Produced {
-                        name: &output.name,
-                        value,
-                        depth: 0,
-                        output,
-                    });
-                }
-                for output in &dictated {
-                    object.push(self.batch_output(plan, output, &[i as u32]));
-                }
-                for output in &generated {
-                    object.push(self.batch_output(plan, output, &[]));
-                }
+                object.extend_from_slice(&scalars);
+                object.extend(of(Extent::Dictated).map(|o| self.batch_output(plan, o, &[i])));
+                object.extend_from_slice(&generated);
                 object
             })
             .collect()
@@ -72,22 +87,24 @@ impl Run {
         prefix: &[u32],
     ) -> Produced<'a> {
         let id = output.lineage.unwrap_or_default();
-        let depth = plan.lineages[id].len() - prefix.len();
-        let leaves: Vec<(&[u32], usize)> = self.indices[id]
-            .iter()
-            .enumerate()
-            .filter(|(_, place)| place.starts_with(prefix))
-            .map(|(position, place)| (&place[prefix.len()..], position))
-            .collect();
+        let places = &self.indices[id];
+        let first = places.partition_point(|place| place[..prefix.len()] < *prefix);
+        let below = places[first..].partition_point(|place| place.starts_with(prefix));
         let parent = output.coordinates == Coordinates::Parent;
-        let value = nest(&leaves, depth, &|position| {
+        let leaf = |position: usize| {
             let leaf = self.leaf(plan, output, position);
             if parent { to_root_deep(&leaf) } else { leaf }
-        });
+        };
+        let depth = plan.lineages[id].len();
+        let nesting = Nesting {
+            places,
+            depth,
+            leaf: &leaf,
+        };
         Produced {
             name: &output.name,
-            value,
-            depth,
+            value: nesting.list(first..first + below, prefix.len()),
+            depth: depth - prefix.len(),
             output,
         }
     }
@@ -214,36 +231,38 @@ impl Produced<'_> {
 }
 
 /// Nested lists from the places of existing elements; each list is as long as its largest index.
-fn nest(leaves: &[(&[u32], usize)], depth: usize, leaf: &dyn Fn(usize) -> Value) -> Value {
-    if depth == 0 {
-        return leaves
-            .first()
-            .map_or(Value::None, |(_, position)| leaf(*position));
-    }
-    if leaves.is_empty() {
-        return if depth == 1 {
-            Value::list(Vec::new())
-        } else {
-            Value::list(vec![nest(&[], depth - 1, leaf)])
+struct Nesting<'a> {
+    /// Places, sorted.
+    places: &'a [Index],
+    /// Length of a place.
+    depth: usize,
+    /// The value at a position.
+    leaf: &'a dyn Fn(usize) -> Value,
+}
+
+impl Nesting<'_> {
+    /// What lies below one place of `level` numbers: the elements of a range.
+    fn list(&self, range: Range<usize>, level: usize) -> Value {
+        if level == self.depth {
+            return match range.is_empty() {
+                true => Value::None,
+                false => (self.leaf)(range.start),
+            };
+        }
+        let Some(last) = range.clone().next_back() else {
+            // An element without any children: one empty list per level that they would have had.
+            let inner = (level + 1 < self.depth).then(|| self.list(range, level + 1));
+            return Value::list(inner.into_iter().collect());
         };
+        let length = self.places[last][level] as usize + 1;
+        let mut items = Vec::with_capacity(length);
+        let mut at = range.start;
+        for i in 0..length {
+            let own = &self.places[at..range.end];
+            let end = at + own.partition_point(|place| place[level] as usize == i);
+            items.push(self.list(at..end, level + 1));
+            at = end;
+        }
+        Value::list(items)
     }
-    let length = leaves
-        .iter()
-        .map(|(place, _)| place[0] as usize + 1)
-        .max()
-        .unwrap_or(0);
-    let items = (0..length)
-        .map(|i| {
-            let below: Vec<(&[u32], usize)> = leaves
-                .iter()
-                .filter(|(place, _)| place[0] as usize == i)
-                .map(|(place, position)| (&place[1..], *position))
-                .collect();
-            if below.is_empty() && depth > 1 {
-                return nest(&[], depth - 1, leaf);
-            }
-            nest(&below, depth - 1, leaf)
-        })
-        .collect();
-    Value::list(items)
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde_json::Value as Json;
+use smallvec::smallvec;
 
 use super::run::{InputData, Run};
 use crate::definition::document::{InputDef, InputType};
 use crate::definition::error::{ErrorClass, WorkflowError};
-use crate::plan::Plan;
+use crate::plan::{LineageId, Plan};
 use crate::values::deserialise::{InputOptions, deserialise};
 use crate::values::{Index, Value};
 
@@ -32,68 +33,120 @@ fn refuse(message: impl Into<String>) -> WorkflowError {
     )
 }
 
-/// Checks and converts the inputs of one run.
-pub(super) fn assemble(
-    plan: &Plan,
-    inputs: &RuntimeInputs,
-    options: &InputOptions,
-) -> Result<Run, WorkflowError> {
-    let batch_size = plan
-        .inputs()
-        .iter()
-        .filter(|def| !matches!(def.input_type, InputType::Parameter(_)))
-        .filter_map(|def| inputs.get(&*def.name).and_then(list_length))
-        .find(|n| *n > 1)
-        .unwrap_or(1);
-    let mut run = Run::new(plan, batch_size);
-    for (at, def) in plan.inputs().iter().enumerate() {
-        let given = inputs.get(&*def.name);
-        if let InputType::Parameter(default) = &def.input_type {
-            let value = match given {
-                None => Value::from_json(default),
-                Some(RuntimeInput::Json(json)) => Value::from_json(json),
-                Some(RuntimeInput::Value(value)) => value.clone(),
-            };
-            run.inputs.push(InputData::Scalar(value));
-            continue;
-        }
-        let depth = plan.input_lineages[at].map_or(1, |id| plan.lineages[id].len());
-        let mut batch = BatchInput {
-            def,
-            options,
-            leaves: Vec::new(),
-            places: vec![Vec::new(); depth],
-        };
-        batch.read(given, batch_size, depth)?;
-        let BatchInput { leaves, places, .. } = batch;
-        if let Some(id) = plan.input_lineages[at] {
-            let lineage = &plan.lineages[id];
-            for (level, level_places) in places.into_iter().enumerate() {
-                let upper = &lineage[..=level];
-                if let Some(upper_id) = plan.lineages.iter().position(|l| l.as_slice() == upper) {
-                    run.indices[upper_id] = Arc::new(level_places);
-                }
-            }
-        }
-        run.inputs.push(InputData::Batch(leaves));
-    }
-    // Without any batch input the top level still exists once, for steps that conditions lift.
-    for (id, lineage) in plan.lineages.iter().enumerate() {
-        if lineage.as_slice() == [crate::plan::WORKFLOW_INPUT] && run.indices[id].is_empty() {
-            let top = (0..batch_size as u32)
-                .map(|i| Index::from_slice(&[i]))
-                .collect();
-            run.indices[id] = Arc::new(top);
-        }
-    }
-    Ok(run)
+/// Reads the inputs of run after run; keeps what does not change between them.
+#[derive(Clone)]
+pub(super) struct InputReader {
+    plan: Arc<Plan>,
+    options: InputOptions,
+    /// Defaults of the parameters, by position of the input.
+    defaults: Arc<[Value]>,
+    /// Places of the top level for the batch size of the last run.
+    top: Arc<Vec<Index>>,
 }
 
-fn list_length(input: &RuntimeInput) -> Option<usize> {
-    match input {
-        RuntimeInput::Json(Json::Array(items)) => Some(items.len()),
-        RuntimeInput::Value(Value::List(items)) => Some(items.len()),
-        _ => None,
+impl InputReader {
+    pub(super) fn new(plan: Arc<Plan>, options: InputOptions) -> Self {
+        let defaults = plan.inputs().iter().map(|def| match &def.input_type {
+            InputType::Parameter(default) => Value::from_json(default),
+            _ => Value::None,
+        });
+        Self {
+            defaults: defaults.collect(),
+            plan,
+            options,
+            top: Arc::default(),
+        }
+    }
+
+    /// Checks and converts the inputs of one run.
+    pub(super) fn read(&mut self, inputs: &RuntimeInputs) -> Result<Run, WorkflowError> {
+        let plan = &*self.plan;
+        let batch_size = batch_size(plan, inputs);
+        if self.top.len() != batch_size {
+            let places = (0..batch_size as u32).map(|i| smallvec![i]);
+            self.top = Arc::new(places.collect());
+        }
+        let mut run = Run::new(plan, batch_size);
+        for (at, def) in plan.inputs().iter().enumerate() {
+            let given = inputs.get(&*def.name);
+            if let InputType::Parameter(_) = def.input_type {
+                let value = match given {
+                    None => self.defaults[at].clone(),
+                    Some(RuntimeInput::Json(json)) => Value::from_json(json),
+                    Some(RuntimeInput::Value(value)) => value.clone(),
+                };
+                run.inputs.push(InputData::Scalar(value));
+                continue;
+            }
+            let levels = &plan.input_levels[at];
+            let mut batch = BatchInput {
+                def,
+                options: &self.options,
+                depth: levels.len(),
+                leaves: Vec::new(),
+                places: vec![Vec::new(); levels.len() - 1],
+            };
+            batch.read(given, batch_size)?;
+            self.put(&mut run, levels, batch);
+        }
+        Ok(run)
+    }
+
+    fn put(&self, run: &mut Run, levels: &[LineageId], batch: BatchInput<'_>) {
+        let [top, deeper @ ..] = levels else { return };
+        run.indices[*top] = self.top.clone();
+        for (&id, places) in deeper.iter().zip(batch.places) {
+            run.indices[id] = Arc::new(places);
+        }
+        run.inputs.push(InputData::Batch(batch.leaves));
+    }
+}
+
+/// Length of the first batch input that is a list of several elements, else 1.
+fn batch_size(plan: &Plan, inputs: &RuntimeInputs) -> usize {
+    plan.inputs()
+        .iter()
+        .filter(|def| !matches!(def.input_type, InputType::Parameter(_)))
+        .filter_map(|def| inputs.get(&*def.name).map(Item::of)?.len())
+        .find(|n| *n > 1)
+        .unwrap_or(1)
+}
+
+/// A value that came in, or a part of it.
+#[derive(Clone, Copy)]
+enum Item<'a> {
+    Json(&'a Json),
+    Value(&'a Value),
+}
+
+impl<'a> Item<'a> {
+    fn of(input: &'a RuntimeInput) -> Self {
+        match input {
+            RuntimeInput::Json(json) => Self::Json(json),
+            RuntimeInput::Value(value) => Self::Value(value),
+        }
+    }
+
+    /// Length of a list; none for anything else.
+    fn len(self) -> Option<usize> {
+        match self {
+            Self::Json(Json::Array(items)) => Some(items.len()),
+            Self::Value(Value::List(items)) => Some(items.len()),
+            _ => None,
+        }
+    }
+
+    /// Item of a list.
+    fn at(self, i: usize) -> Self {
+        match self {
+            Self::Json(Json::Array(items)) => Self::Json(&items[i]),
+            Self::Value(Value::List(items)) => Self::Value(&items[i]),
+            other => other,
+        }
+    }
+
+    fn is_null(self) -> bool {
+        matches!(self, Self::Json(Json::Null) | Self::Value(Value::None))
     }
 }
 
@@ -101,8 +154,9 @@ fn list_length(input: &RuntimeInput) -> Option<usize> {
 struct BatchInput<'a> {
     def: &'a InputDef,
     options: &'a InputOptions,
+    depth: usize,
     leaves: Vec<Value>,
-    /// Places of the elements of each level.
+    /// Places of the elements of each level below the top.
     places: Vec<Vec<Index>>,
 }
 
@@ -111,54 +165,68 @@ impl BatchInput<'_> {
         &mut self,
         given: Option<&RuntimeInput>,
         batch_size: usize,
-        depth: usize,
     ) -> Result<(), WorkflowError> {
-        let name = &self.def.name;
-        let given = match given {
-            None | Some(RuntimeInput::Json(Json::Null) | RuntimeInput::Value(Value::None)) => {
-                return Err(refuse(format!(
-                    "input `{name}` is missing; the workflow needs it"
-                )));
-            }
-            Some(given) => given,
+        let (name, depth) = (&self.def.name, self.depth);
+        let given = given.map(Item::of).filter(|item| !item.is_null());
+        let Some(given) = given else {
+            let message = format!("input `{name}` is missing; the workflow needs it");
+            return Err(refuse(message));
         };
-        match list_length(given) {
-            None if depth > 1 => Err(refuse(format!(
-                "input `{name}` must be a list nested {depth} deep"
-            ))),
+        match given.len() {
+            None if depth > 1 => {
+                let message = format!("input `{name}` must be a list nested {depth} deep");
+                Err(refuse(message))
+            }
             None => {
                 let value = self.leaf(given, name)?;
-                for i in 0..batch_size as u32 {
-                    self.places[0].push(Index::from_slice(&[i]));
-                    self.leaves.push(value.clone());
-                }
+                self.leaves = vec![value; batch_size];
                 Ok(())
             }
-            Some(n) if n != batch_size && n != 1 => Err(refuse(format!(
+            Some(1) => {
+                self.element(given.at(0), &format!("{name}.[0]"), smallvec![0])?;
+                self.repeat(batch_size);
+                Ok(())
+            }
+            Some(n) if n != batch_size => Err(refuse(format!(
                 "input `{name}` has {n} elements, but the batch has {batch_size}"
             ))),
             Some(n) => {
-                for i in 0..batch_size {
-                    let item = item_of(given, if n == 1 { 0 } else { i });
-                    let identifier = format!("{name}.[{}]", if n == 1 { 0 } else { i });
-                    self.element(&item, &identifier, Index::from_slice(&[i as u32]), depth)?;
+                for i in 0..n {
+                    let identifier = format!("{name}.[{i}]");
+                    self.element(given.at(i), &identifier, smallvec![i as u32])?;
                 }
                 Ok(())
             }
         }
     }
 
+    /// Makes of one element as many as the batch has.
+    fn repeat(&mut self, batch_size: usize) {
+        let leaves = self.leaves.len();
+        for _ in 1..batch_size {
+            self.leaves.extend_from_within(..leaves);
+        }
+        for places in &mut self.places {
+            let first = places.clone();
+            for i in 1..batch_size as u32 {
+                places.extend(first.iter().map(|place| {
+                    let mut place = place.clone();
+                    place[0] = i;
+                    place
+                }));
+            }
+        }
+    }
+
     fn element(
         &mut self,
-        item: &RuntimeInput,
+        item: Item<'_>,
         identifier: &str,
         place: Index,
-        depth: usize,
     ) -> Result<(), WorkflowError> {
         let level = place.len();
-        self.places[level - 1].push(place.clone());
-        if level == depth {
-            let leaf = if is_null(item) {
+        if level == self.depth {
+            let leaf = if item.is_null() {
                 Value::None
             } else {
                 self.leaf(item, identifier)?
@@ -166,49 +234,29 @@ impl BatchInput<'_> {
             self.leaves.push(leaf);
             return Ok(());
         }
-        let Some(n) = list_length(item) else {
+        let Some(n) = item.len() else {
             return Err(refuse(format!(
-                "`{identifier}` must be a list: input `{}` is nested {depth} deep",
-                self.def.name
+                "`{identifier}` must be a list: input `{}` is nested {} deep",
+                self.def.name, self.depth
             )));
         };
         for i in 0..n {
             let mut deeper = place.clone();
             deeper.push(i as u32);
-            self.element(
-                &item_of(item, i),
-                &format!("{identifier}.[{i}]"),
-                deeper,
-                depth,
-            )?;
+            self.places[level - 1].push(deeper.clone());
+            self.element(item.at(i), &format!("{identifier}.[{i}]"), deeper)?;
         }
         Ok(())
     }
 
-    fn leaf(&self, item: &RuntimeInput, identifier: &str) -> Result<Value, WorkflowError> {
+    fn leaf(&self, item: Item<'_>, identifier: &str) -> Result<Value, WorkflowError> {
         match item {
-            RuntimeInput::Value(value) => Ok(value.clone()),
-            RuntimeInput::Json(json) => {
-                deserialise(&self.def.kinds, json, identifier, self.options).map_err(|e| {
+            Item::Value(value) => Ok(value.clone()),
+            Item::Json(json) => deserialise(&self.def.kinds, json, identifier, self.options)
+                .map_err(|e| {
                     refuse(format!("input `{identifier}`: {e}"))
                         .with_inner(e.class_name(), e.to_string())
-                })
-            }
+                }),
         }
-    }
-}
-
-fn is_null(item: &RuntimeInput) -> bool {
-    matches!(
-        item,
-        RuntimeInput::Json(Json::Null) | RuntimeInput::Value(Value::None)
-    )
-}
-
-fn item_of(list: &RuntimeInput, i: usize) -> RuntimeInput {
-    match list {
-        RuntimeInput::Json(Json::Array(items)) => RuntimeInput::Json(items[i].clone()),
-        RuntimeInput::Value(Value::List(items)) => RuntimeInput::Value(items[i].clone()),
-        other => other.clone(),
     }
 }

@@ -11,6 +11,8 @@ mod inputs;
 mod parameters;
 mod run;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -21,8 +23,9 @@ pub use inputs::{RuntimeInput, RuntimeInputs};
 pub use run::Run;
 pub use stage::Stage;
 
-use crate::blocks::{Block, Services};
+use crate::blocks::{Block, BuildError, Services};
 use crate::definition::error::{BlockProblem, ErrorClass, WorkflowError};
+use crate::definition::step::Step;
 use crate::plan::Plan;
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
@@ -38,7 +41,7 @@ pub struct Engine {
 #[derive(Clone)]
 pub struct Assembler {
     plan: Arc<Plan>,
-    options: InputOptions,
+    reader: inputs::InputReader,
     parameters: parameters::ParameterCheck,
 }
 
@@ -48,7 +51,7 @@ impl Assembler {
     /// # Errors
     /// `RuntimeInputError` for missing inputs, sizes that do not fit, values of the wrong form.
     pub fn assemble(&mut self, inputs: &RuntimeInputs) -> Result<Run, WorkflowError> {
-        let mut run = inputs::assemble(&self.plan, inputs, &self.options)?;
+        let mut run = self.reader.read(inputs)?;
         run.overrides = self.parameters.check(&self.plan, &run)?;
         Ok(run)
     }
@@ -66,35 +69,27 @@ impl Engine {
     ) -> Result<Self, WorkflowError> {
         let mut blocks: Vec<Option<Box<dyn Block>>> = Vec::with_capacity(plan.steps.len());
         for planned in &plan.steps {
-            let step = &planned.step;
-            let block = (step.spec.build)(step, &services).map_err(|e| {
-                let message = format!("step `{}`: {e}", step.name);
-                let problem = BlockProblem {
-                    block_id: Some(step.name.to_string()),
-                    block_type: Some(step.type_tag.clone()),
-                    property_details: Some(e.to_string()),
-                    ..BlockProblem::default()
-                };
-                let context = "workflow_compilation | steps_initialisation";
-                WorkflowError::new(ErrorClass::BlockInterface, context, message).with_block(problem)
-            })?;
-            blocks.push(Some(block));
+            match (planned.step.spec.build)(&planned.step, &services) {
+                Ok(block) => blocks.push(Some(block)),
+                Err(e) => {
+                    let made = blocks.iter_mut().flatten();
+                    made.for_each(|block| stage::close(block.as_mut()));
+                    return Err(refused(&planned.step, &e));
+                }
+            }
         }
         let stages = plan
             .stages
             .iter()
             .map(|steps| {
-                let blocks = steps
-                    .iter()
-                    .filter_map(|&s| blocks[s].take().map(|b| (s, b)))
-                    .collect();
-                Stage::new(plan.clone(), services.clone(), blocks)
+                let own = steps.iter().filter_map(|&s| Some((s, blocks[s].take()?)));
+                Stage::new(plan.clone(), services.clone(), own.collect())
             })
             .collect();
         let parameters = parameters::ParameterCheck::of(&plan);
         let assembler = Assembler {
+            reader: inputs::InputReader::new(plan.clone(), options),
             plan: plan.clone(),
-            options,
             parameters,
         };
         Ok(Self {
@@ -138,4 +133,17 @@ impl Engine {
     pub fn into_stages(self) -> (Assembler, Vec<Stage>) {
         (self.assembler, self.stages)
     }
+}
+
+/// The error for a block that could not be made.
+fn refused(step: &Step, error: &BuildError) -> WorkflowError {
+    let problem = BlockProblem {
+        block_id: Some(step.name.to_string()),
+        block_type: Some(step.type_tag.clone()),
+        property_details: Some(error.to_string()),
+        ..BlockProblem::default()
+    };
+    let context = "workflow_compilation | steps_initialisation";
+    let message = format!("step `{}`: {error}", step.name);
+    WorkflowError::new(ErrorClass::BlockInterface, context, message).with_block(problem)
 }

@@ -50,34 +50,34 @@ impl ParameterCheck {
         Self { uses, last: None }
     }
 
-    /// Checks the parameters of a run; answers the values whose form had to be changed for a field.
+    /// Checks the parameters of a run; answers the values that go to a field in another form.
     /// The same values as last time are not checked again.
     pub(super) fn check(&mut self, plan: &Plan, run: &Run) -> Result<Overrides, WorkflowError> {
         if self.uses.is_empty() {
             return Ok(Arc::default());
         }
-        let values: Vec<Value> = self
-            .uses
-            .iter()
-            .map(|u| match &run.inputs[u.input] {
-                InputData::Scalar(value) => value.clone(),
-                InputData::Batch(_) => Value::None,
-            })
-            .collect();
+        let values = || self.uses.iter().map(|u| parameter(run, u.input));
         if let Some((last, overrides)) = &self.last
-            && last.iter().zip(&values).all(|(a, b)| identical(a, b))
+            && last.iter().zip(values()).all(|(a, b)| identical(a, b))
         {
             return Ok(overrides.clone());
         }
         let mut overrides = HashMap::new();
-        for (u, value) in self.uses.iter().zip(&values) {
-            if let Some(coerced) = check_use(plan, *u, value)? {
-                overrides.insert((u.step, u.field), coerced);
+        for u in &self.uses {
+            if let Some(flag) = check_use(plan, *u, parameter(run, u.input))? {
+                overrides.insert((u.step, u.field), flag);
             }
         }
         let overrides = Arc::new(overrides);
-        self.last = Some((values, overrides.clone()));
+        self.last = Some((values().cloned().collect(), overrides.clone()));
         Ok(overrides)
+    }
+}
+
+fn parameter(run: &Run, input: usize) -> &Value {
+    match &run.inputs[input] {
+        InputData::Scalar(value) => value,
+        InputData::Batch(_) => &Value::None,
     }
 }
 
@@ -91,6 +91,7 @@ fn takes_literals(plan: &Plan, step: usize, field: usize) -> bool {
     !types.iter().all(fields::is_reference)
 }
 
+/// Checks one use; answers the value in another form if the field wants one.
 fn check_use(plan: &Plan, u: Use, value: &Value) -> Result<Option<Value>, WorkflowError> {
     let Some(json) = plain_json(value) else {
         return Ok(None);
@@ -128,7 +129,10 @@ fn check_use(plan: &Plan, u: Use, value: &Value) -> Result<Option<Value>, Workfl
             return Err(refuse(&problem.message));
         }
     }
-    Ok((coerced != json).then(|| Value::from_json(&coerced)))
+    // Blocks get the value as it came in (decision Q11), but for flags: a field that takes true or
+    // false also takes 0, 1, "yes" and the like, and no block should have to know that.
+    let flag = coerced.as_bool().filter(|_| !json.is_boolean());
+    Ok(flag.map(Value::Bool))
 }
 
 /// A parameter as plain JSON; `None` for values that JSON cannot hold (handed in by an embedder).

@@ -3,11 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::blocks::Row;
 use crate::plan::{LineageId, Plan, Source};
 use crate::values::{Index, Value};
 
-/// Parameters coerced to the form that a field wants, by step and field.
+/// Rows of a step, one per element; none where skipped. A run of one frame allocates nothing here.
+pub(super) type Rows = SmallVec<[Option<Row>; 1]>;
+
+/// Parameters in another form than they came in, by step and field.
 pub(super) type Overrides = Arc<HashMap<(usize, usize), Value>>;
 
 /// One run on its way through the stages.
@@ -17,13 +22,13 @@ pub struct Run {
     pub(super) batch_size: usize,
     /// Values of the inputs, by position.
     pub(super) inputs: Vec<InputData>,
-    /// Places of the elements of each lineage, once known.
+    /// Places of the elements of each lineage, once known; sorted.
     pub(super) indices: Vec<Arc<Vec<Index>>>,
     /// Results of the steps, by position.
     pub(super) results: Vec<StepResult>,
     /// Decisions taken, by number of the branch.
     pub(super) branches: Vec<BranchState>,
-    /// Parameters coerced to the form that a field wants, by step and field.
+    /// Parameters in another form than they came in.
     pub(super) overrides: Overrides,
     /// The stream of a run without images.
     pub(super) no_stream: Arc<str>,
@@ -45,8 +50,8 @@ pub(super) enum StepResult {
     Pending,
     /// One row, or none if the step was skipped.
     Scalar(Option<Row>),
-    /// Rows aligned with the places of the output lineage; none where skipped.
-    Batch(Vec<Option<Row>>),
+    /// Rows aligned with the places of the output lineage.
+    Batch(Rows),
 }
 
 /// State of a branch.
@@ -57,7 +62,7 @@ pub(super) enum BranchState {
     /// One decision for everything.
     Scalar(bool),
     /// A decision per place of a lineage.
-    Batch(LineageId, Vec<bool>),
+    Batch(LineageId, SmallVec<[bool; 8]>),
 }
 
 impl Run {
@@ -86,10 +91,15 @@ impl Run {
                 InputData::Scalar(value) => value,
                 InputData::Batch(values) => values.first().unwrap_or(&Value::None),
             },
-            Source::Step(s, o) => match &self.results[*s] {
-                StepResult::Scalar(Some(row)) => &row[*o],
-                _ => &Value::None,
-            },
+            Source::Step(s, o) => self.output(*s, *o),
+        }
+    }
+
+    /// An output of a step that ran once.
+    pub(super) fn output(&self, step: usize, output: usize) -> &Value {
+        match &self.results[step] {
+            StepResult::Scalar(Some(row)) => &row[output],
+            _ => &Value::None,
         }
     }
 

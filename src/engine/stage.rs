@@ -3,13 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
-use super::elements::StepElements;
-use super::run::{BranchState, Run, StepResult};
+use super::elements::{FieldValues, StepElements};
+use super::run::{BranchState, Rows, Run, StepResult};
 use crate::blocks::{Block, BlockError, Context, Decision, Inputs, Output, Role, Row, Services};
 use crate::definition::error::{BlockProblem, ErrorClass, WorkflowError};
-use crate::plan::{Branch, Plan, PlannedStep};
+use crate::plan::{Branch, Elements, Plan, PlannedStep, WORKFLOW_INPUT};
 use crate::values::{Index, Value};
 
 /// Steps with their blocks.
@@ -22,11 +22,18 @@ pub struct Stage {
 /// What a step gave for its elements, before it is put into the run.
 enum Given {
     /// A row per element, none where skipped.
-    Rows(Vec<Option<Row>>),
-    /// New elements per element.
-    Nested(Vec<Vec<Row>>),
-    /// A decision per element.
-    Decisions(Vec<Option<Decision>>),
+    Rows(Rows),
+    /// A new level of elements.
+    Level(Level),
+    /// A decision per element, none where skipped.
+    Decisions(SmallVec<[Option<Decision>; 1]>),
+}
+
+/// A new level of elements, with their places.
+#[derive(Default)]
+struct Level {
+    places: Vec<Index>,
+    rows: Rows,
 }
 
 impl Stage {
@@ -62,9 +69,22 @@ impl Stage {
         names.join("+")
     }
 
-    /// Gives up the blocks, by step: a swap takes those of kept steps over.
-    pub fn into_blocks(self) -> Vec<(usize, Box<dyn Block>)> {
-        self.blocks
+    /// The plan that the stage belongs to.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Puts another instance in the place of a step's block: the one that ran the step before a
+    /// swap, with its state. The block that was there is closed.
+    pub fn replace_block(&mut self, at: usize, block: Box<dyn Block>) {
+        if let Some((_, own)) = self.blocks.iter_mut().find(|(step, _)| *step == at) {
+            std::mem::replace(own, block).close();
+        }
+    }
+
+    /// Gives up the blocks, by step: a swap takes those of kept steps over and closes the others.
+    pub fn into_blocks(mut self) -> Vec<(usize, Box<dyn Block>)> {
+        std::mem::take(&mut self.blocks)
     }
 
     /// Runs the steps on one run.
@@ -85,6 +105,21 @@ impl Stage {
     }
 }
 
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for (_, block) in &mut self.blocks {
+            close(block.as_mut());
+        }
+    }
+}
+
+/// Closes a block that is given up. A panic there is no reason to leave other blocks open.
+pub(super) fn close(block: &mut dyn Block) {
+    if catch_unwind(AssertUnwindSafe(|| block.close())).is_err() {
+        tracing::error!("a block panicked while it was closed");
+    }
+}
+
 struct StepRun<'a> {
     plan: &'a Plan,
     planned: &'a PlannedStep,
@@ -94,17 +129,20 @@ struct StepRun<'a> {
 
 impl StepRun<'_> {
     fn run(&self, block: &mut dyn Block, run: &mut Run) -> Result<(), WorkflowError> {
-        let given = {
-            let elements = StepElements::new(self.plan, run, self.at);
-            if elements.is_discarded() {
-                None
-            } else if self.planned.batch_mode {
-                Some(self.run_batch(block, run, &elements)?)
-            } else {
-                Some(self.run_each(block, run, &elements)?)
-            }
+        let elements = StepElements::new(self.plan, run, self.at);
+        let given = if elements.is_discarded() {
+            None
+        } else if self.planned.batch_mode {
+            Some(self.run_batch(block, run, &elements)?)
+        } else {
+            Some(self.run_each(block, run, &elements)?)
         };
-        self.store(run, given)
+        drop(elements);
+        match given {
+            Some(given) => self.store(run, given),
+            None => self.skip(run),
+        }
+        Ok(())
     }
 
     fn run_each(
@@ -114,37 +152,29 @@ impl StepRun<'_> {
         elements: &StepElements<'_>,
     ) -> Result<Given, WorkflowError> {
         let places = elements.places.as_slice();
-        let mut rows: Vec<Option<Row>> = Vec::with_capacity(places.len());
-        let mut nested: Vec<Vec<Row>> = Vec::new();
-        let mut decisions: Vec<Option<Decision>> = Vec::new();
-        let deeper = self.planned.step.spec.output_offset > 0;
-        let flow = self.planned.step.spec.role == Role::FlowControl;
+        let mut given = self.nothing_given(places.len());
+        let mut values = FieldValues::new();
         for (position, place) in places.iter().enumerate() {
-            let output = match elements.values(position) {
-                None => None,
-                Some(values) => Some(self.call(block, run, &values, place.first().copied())?),
-            };
-            match (output, deeper, flow) {
-                (None, false, false) => rows.push(None),
-                (None, true, _) => nested.push(Vec::new()),
-                (None, _, true) => decisions.push(None),
-                (Some(Output::Next(decision)), _, true) => decisions.push(Some(decision)),
-                (Some(Output::One(row)), false, false) => rows.push(Some(self.checked(row)?)),
-                (Some(Output::Many(new)), true, false) => nested.push(self.all_checked(new)?),
-                (Some(_), ..) => {
-                    return Err(self.misbehaves(
-                        "it returned another form of result than its description says",
-                    ));
+            if !elements.fill(position, &mut values) {
+                match &mut given {
+                    Given::Rows(rows) => rows.push(None),
+                    Given::Level(_) => {}
+                    Given::Decisions(all) => all.push(None),
                 }
+                continue;
+            }
+            let top = self.of_inputs().then(|| place.first().copied()).flatten();
+            match (&mut given, self.call(block, run, &values, top)?) {
+                (Given::Rows(rows), Output::One(row)) => {
+                    self.check_row(&row)?;
+                    rows.push(Some(row));
+                }
+                (Given::Level(level), Output::Many(new)) => self.add(level, place, new)?,
+                (Given::Decisions(all), Output::Next(decision)) => all.push(Some(decision)),
+                _ => return Err(self.misbehaves()),
             }
         }
-        Ok(if flow {
-            Given::Decisions(decisions)
-        } else if deeper {
-            Given::Nested(nested)
-        } else {
-            Given::Rows(rows)
-        })
+        Ok(given)
     }
 
     fn run_batch(
@@ -153,49 +183,79 @@ impl StepRun<'_> {
         run: &Run,
         elements: &StepElements<'_>,
     ) -> Result<Given, WorkflowError> {
-        let n = elements.places.as_slice().len();
+        let places = elements.places.as_slice();
+        let mut given = self.nothing_given(0);
+        if let Given::Rows(rows) = &mut given {
+            rows.resize(places.len(), None);
+        }
         let (remaining, values) = elements.batch();
-        let deeper = self.planned.step.spec.output_offset > 0;
-        if remaining.is_empty() {
-            return Ok(if deeper {
-                Given::Nested(vec![Vec::new(); n])
-            } else {
-                Given::Rows(vec![None; n])
-            });
-        }
-        let top = elements.places.as_slice()[remaining[0]].first().copied();
-        let output = self.call(block, run, &values, top)?;
-        let wrong = |got: usize| {
-            self.broken(format!(
-                "it returned {got} results for {} elements",
-                remaining.len()
-            ))
+        let (Some(&first), Some(&last)) = (remaining.first(), remaining.last()) else {
+            return Ok(given);
         };
-        match output {
-            Output::Many(new) if !deeper => {
-                if new.len() != remaining.len() {
-                    return Err(wrong(new.len()));
+        // Elements of several images belong to no one stream.
+        let one_image = self.of_inputs() && places[first].first() == places[last].first();
+        let top = one_image.then(|| places[first].first().copied()).flatten();
+        let output = self.call(block, run, &values, top)?;
+        let complete = |got: usize| {
+            let wanted = remaining.len();
+            (got == wanted).then_some(()).ok_or_else(|| {
+                self.broken(format!("it returned {got} results for {wanted} elements"))
+            })
+        };
+        match (&mut given, output) {
+            (Given::Rows(rows), Output::Many(new)) => {
+                complete(new.len())?;
+                for (&position, row) in remaining.iter().zip(new) {
+                    self.check_row(&row)?;
+                    rows[position] = Some(row);
                 }
-                let mut rows: Vec<Option<Row>> = vec![None; n];
-                for (position, row) in remaining.into_iter().zip(new) {
-                    rows[position] = Some(self.checked(row)?);
-                }
-                Ok(Given::Rows(rows))
             }
-            Output::Nested(new) if deeper => {
-                if new.len() != remaining.len() {
-                    return Err(wrong(new.len()));
+            (Given::Level(level), Output::Nested(new)) => {
+                complete(new.len())?;
+                for (&position, rows) in remaining.iter().zip(new) {
+                    self.add(level, &places[position], rows)?;
                 }
-                let mut nested: Vec<Vec<Row>> = vec![Vec::new(); n];
-                for (position, rows) in remaining.into_iter().zip(new) {
-                    nested[position] = self.all_checked(rows)?;
-                }
-                Ok(Given::Nested(nested))
             }
-            _ => {
-                Err(self.misbehaves("it returned another form of result than its description says"))
-            }
+            _ => return Err(self.misbehaves()),
         }
+        Ok(given)
+    }
+
+    /// What the step is going to give, by its description: room for so many elements.
+    fn nothing_given(&self, elements: usize) -> Given {
+        let spec = self.planned.step.spec;
+        if spec.role == Role::FlowControl {
+            Given::Decisions(SmallVec::with_capacity(elements))
+        } else if spec.output_offset > 0 {
+            Given::Level(Level::default())
+        } else {
+            Given::Rows(Rows::with_capacity(elements))
+        }
+    }
+
+    /// Whether the top level of the step's elements is that of the workflow's inputs.
+    fn of_inputs(&self) -> bool {
+        match self.planned.elements {
+            Elements::Of(id) => self.plan.lineages[id].first() == Some(&WORKFLOW_INPUT),
+            Elements::Once | Elements::Artificial(_) => false,
+        }
+    }
+
+    /// Adds the elements that one element gave to a new level.
+    fn add(&self, level: &mut Level, upper: &Index, new: Vec<Row>) -> Result<(), WorkflowError> {
+        let depth = self
+            .planned
+            .output_lineage
+            .map_or(1, |id| self.plan.lineages[id].len());
+        for (i, row) in new.into_iter().enumerate() {
+            // The place of an artificial element is not part of the new level's places.
+            let mut place: Index = upper[..(depth - 1).min(upper.len())].into();
+            place.push(i as u32);
+            self.check_row(&row)?;
+            level.places.push(place);
+            level.rows.push(Some(row));
+        }
+        Ok(())
     }
 
     fn call(
@@ -225,10 +285,10 @@ impl StepRun<'_> {
         }
     }
 
-    fn checked(&self, row: Row) -> Result<Row, WorkflowError> {
+    fn check_row(&self, row: &Row) -> Result<(), WorkflowError> {
         let wanted = self.planned.outputs.len();
         if row.len() == wanted {
-            return Ok(row);
+            return Ok(());
         }
         Err(self.broken(format!(
             "it returned {} outputs, its description says {wanted}",
@@ -236,72 +296,45 @@ impl StepRun<'_> {
         )))
     }
 
-    fn all_checked(&self, rows: Vec<Row>) -> Result<Vec<Row>, WorkflowError> {
-        rows.into_iter().map(|row| self.checked(row)).collect()
-    }
-
-    fn store(&self, run: &mut Run, given: Option<Given>) -> Result<(), WorkflowError> {
-        let lineage = self.planned.output_lineage;
-        match given {
-            Some(Given::Decisions(decisions)) => {
-                self.register(run, &decisions);
-                run.results[self.at] = match lineage {
-                    None => {
-                        StepResult::Scalar(decisions.first().cloned().flatten().map(|_| Row::new()))
-                    }
-                    Some(_) => StepResult::Batch(
-                        decisions
-                            .into_iter()
-                            .map(|d| d.map(|_| Row::new()))
-                            .collect(),
-                    ),
-                };
-            }
-            Some(Given::Rows(mut rows)) => {
-                run.results[self.at] = match lineage {
-                    None => StepResult::Scalar(rows.pop().flatten()),
-                    Some(_) => StepResult::Batch(rows),
-                };
-            }
-            Some(Given::Nested(nested)) => self.store_nested(run, nested),
-            None if self.planned.step.spec.output_offset > 0 => self.store_nested(run, Vec::new()),
-            None => {
-                run.results[self.at] = match lineage {
-                    None => StepResult::Scalar(None),
-                    Some(id) => StepResult::Batch(vec![None; run.indices[id].len()]),
-                };
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts a new level of elements into the run.
-    fn store_nested(&self, run: &mut Run, nested: Vec<Vec<Row>>) {
-        let Some(id) = self.planned.output_lineage else {
-            return;
-        };
-        let depth = self.plan.lineages[id].len();
-        let mut places: Vec<Index> = Vec::new();
-        let mut rows = Vec::new();
-        {
-            let elements = StepElements::new(self.plan, run, self.at);
-            for (upper, new) in elements.places.as_slice().iter().zip(nested) {
-                for (i, row) in new.into_iter().enumerate() {
-                    // The place of an artificial element is not part of the new level's places.
-                    let mut place: Index = upper[..(depth - 1).min(upper.len())].into();
-                    place.push(i as u32);
-                    places.push(place);
-                    rows.push(Some(row));
+    fn store(&self, run: &mut Run, given: Given) {
+        let rows: Rows = match given {
+            Given::Rows(rows) => rows,
+            Given::Level(level) => {
+                if let Some(id) = self.planned.output_lineage {
+                    run.indices[id] = Arc::new(level.places);
                 }
+                level.rows
             }
-        }
-        run.indices[id] = Arc::new(places);
-        run.results[self.at] = StepResult::Batch(rows);
+            Given::Decisions(decisions) => {
+                self.register(run, &decisions);
+                decisions
+                    .iter()
+                    .map(|d| d.as_ref().map(|_| Row::new()))
+                    .collect()
+            }
+        };
+        run.results[self.at] = match self.planned.output_lineage {
+            None => StepResult::Scalar(rows.into_iter().next().flatten()),
+            Some(_) => StepResult::Batch(rows),
+        };
+    }
+
+    /// Nothing of the step ran: all its outputs are empty, a new level has no elements.
+    fn skip(&self, run: &mut Run) {
+        run.results[self.at] = match self.planned.output_lineage {
+            None => StepResult::Scalar(None),
+            Some(id) => {
+                if self.planned.step.spec.output_offset > 0 {
+                    run.indices[id] = Arc::default();
+                }
+                StepResult::Batch(smallvec![None; run.indices[id].len()])
+            }
+        };
     }
 
     fn register(&self, run: &mut Run, decisions: &[Option<Decision>]) {
         for branch in &self.planned.branches {
-            let open: Vec<bool> = decisions
+            let open: SmallVec<[bool; 8]> = decisions
                 .iter()
                 .map(|d| d.as_ref().is_some_and(|d| opens(d, branch)))
                 .collect();
@@ -362,8 +395,11 @@ impl StepRun<'_> {
         }
     }
 
-    fn misbehaves(&self, what: &str) -> WorkflowError {
-        let message = format!("step `{}`: {what}", self.planned.step.name);
+    fn misbehaves(&self) -> WorkflowError {
+        let message = format!(
+            "step `{}`: it returned another form of result than its description says",
+            self.planned.step.name
+        );
         WorkflowError::new(
             ErrorClass::InvalidBlockBehaviour,
             "workflow_execution | step_output_registration",

@@ -1,23 +1,21 @@
 //! Conditions on steps: which branches gate a step, and whether their lineages fit its data.
 
+use super::faults::of_class;
 use super::graph::Graph;
-use super::{CONSTRUCTION, Gate, Lineage, LineageId, PlannedStep};
+use super::lineage::Lineages;
+use super::{Gate, LineageId, PlannedStep};
 use crate::definition::error::{ErrorClass, WorkflowError};
 use crate::definition::step::Step;
 
 /// The conditions on the step at position `at`.
 pub(super) fn of(at: usize, graph: &Graph, planned: &[Option<PlannedStep>]) -> Vec<Gate> {
-    let mut gates = Vec::new();
-    for (source, branches) in graph.branches.iter().enumerate() {
-        for branch in branches.iter().filter(|b| b.targets.contains(&at)) {
-            let lineage = planned[source].as_ref().and_then(|p| p.output_lineage);
-            gates.push(Gate {
-                branch: branch.number,
-                lineage,
-            });
-        }
-    }
-    gates
+    graph.gated_by[at]
+        .iter()
+        .map(|gate| Gate {
+            branch: gate.branch,
+            lineage: planned[gate.source].as_ref().and_then(|p| p.output_lineage),
+        })
+        .collect()
 }
 
 /// The lineages of conditions over batches, each once.
@@ -33,20 +31,22 @@ pub(super) fn check(
     step: &Step,
     gates: &[Gate],
     data: &[LineageId],
-    lineages: &[Lineage],
+    lineages: &Lineages,
 ) -> Result<(), WorkflowError> {
     if data.is_empty() {
         return Ok(());
     }
     for id in distinct_lineages(gates) {
-        if !data.iter().any(|&d| lineages[d].starts_with(&lineages[id])) {
-            return Err(WorkflowError::new(
+        let of_condition = lineages.get(id);
+        if !data
+            .iter()
+            .any(|&d| lineages.get(d).starts_with(of_condition))
+        {
+            return Err(of_class(
                 ErrorClass::ControlFlowDefinition,
-                format!("{CONSTRUCTION} | verification_of_control_flow_lineage"),
-                format!(
-                    "step `{}` depends on a condition over elements that its data do not belong to",
-                    step.name
-                ),
+                step,
+                "verification_of_control_flow_lineage",
+                "it depends on a condition over elements that its data do not belong to",
             ));
         }
     }

@@ -3,13 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::faults::{
+    missing_output, missing_target, unreachable_name, wrong_kinds, wrong_structure,
+};
 use super::{Branch, CONSTRUCTION, OutputSource, Source, StepOutput};
 use crate::blocks::{Field, Ty};
 use crate::definition::Document;
-use crate::definition::error::{BlockProblem, ErrorClass, WorkflowError};
+use crate::definition::error::{ErrorClass, WorkflowError};
 use crate::definition::selector::Selector;
-use crate::definition::step::{FieldValue, Member, Step};
+use crate::definition::step::{Member, Step};
 use crate::values::kind;
+
+/// Steps that the message about a cycle names.
+const NAMED_OF_CYCLE: usize = 12;
 
 /// The resolved graph.
 pub(super) struct Graph {
@@ -17,6 +23,8 @@ pub(super) struct Graph {
     pub outputs: Vec<Vec<StepOutput>>,
     /// Branches of each step.
     pub branches: Vec<Vec<Branch>>,
+    /// The branches of which each step is a target.
+    pub gated_by: Vec<Vec<GateOrigin>>,
     /// Steps that must run before each step.
     pub dependencies: Vec<Vec<usize>>,
     /// Order of execution: by longest path from the start, then definition order.
@@ -27,13 +35,25 @@ pub(super) struct Graph {
     steps: HashMap<Arc<str>, usize>,
 }
 
+/// Where a condition on a step comes from.
+pub(super) struct GateOrigin {
+    /// The flow-control step.
+    pub source: usize,
+    /// Number of its branch.
+    pub branch: usize,
+}
+
 impl Graph {
     pub(super) fn build(document: &Document) -> Result<Self, WorkflowError> {
-        check_step_names(document)?;
+        if let Some(step) = document.steps.iter().find(|s| s.name.contains('.')) {
+            return Err(unreachable_name(step));
+        }
+        let count = document.steps.len();
         let mut graph = Self {
             outputs: document.steps.iter().map(|s| step_outputs(s)).collect(),
-            branches: vec![Vec::new(); document.steps.len()],
-            dependencies: vec![Vec::new(); document.steps.len()],
+            branches: vec![Vec::new(); count],
+            gated_by: (0..count).map(|_| Vec::new()).collect(),
+            dependencies: vec![Vec::new(); count],
             order: Vec::new(),
             branch_count: 0,
             inputs: names(document.inputs.iter().map(|i| &i.name)),
@@ -59,59 +79,57 @@ impl Graph {
         for (field, value) in step.spec.fields.iter().zip(&step.values) {
             let takes_steps = accepts_steps(field);
             for (member, selector) in value.selectors() {
+                let wrong = |details: String| Err(wrong_structure(step, field.name, details));
                 if let Selector::Step(name) = selector {
                     let Some(&target) = self.steps.get(name) else {
-                        return Err(missing_target(step, field.name, value, selector));
+                        return Err(missing_target(step, field.name, selector));
                     };
                     if !takes_steps {
-                        return Err(wrong_structure(
-                            step,
-                            field.name,
-                            format!(
-                                "field `{}` takes data, but {selector} is a step; write {selector}.<output>",
-                                field.name
-                            ),
-                        ));
-                    }
-                    if targets.contains(&target) {
-                        return Err(wrong_structure(
-                            step,
-                            field.name,
-                            format!("{selector} is a target twice"),
+                        return wrong(format!(
+                            "field `{}` takes data, but {selector} is a step; write {selector}.<output>",
+                            field.name
                         ));
                     }
                     targets.push(target);
                     self.add_target(at, field.name, &member, target);
-                    self.dependencies[target].push(at);
                     continue;
                 }
+                let source = self.resolve(step, field, selector)?;
                 if takes_steps {
-                    let message =
-                        format!("field `{}` takes steps, but {selector} is data", field.name);
-                    return Err(wrong_structure(step, field.name, message));
+                    return wrong(format!(
+                        "field `{}` takes steps, but {selector} is data",
+                        field.name
+                    ));
                 }
-                let source = self.resolve(step, field.name, value, selector)?;
-                let actual = self.kinds_of(document, &source);
-                check_kinds(step, field, selector, &actual)?;
+                self.check_kinds(document, step, field, selector, &source)?;
                 if let Source::Step(other, _) = source {
                     self.dependencies[at].push(other);
                 }
+            }
+            if let Some(twice) = repeated(&mut targets) {
+                let details = format!("$steps.{} is a target twice", document.steps[twice].name);
+                return Err(wrong_structure(step, field.name, details));
             }
         }
         Ok(())
     }
 
     fn add_target(&mut self, at: usize, field: &'static str, member: &Member, target: usize) {
+        self.dependencies[target].push(at);
         let key = match member {
             Member::Key(key) => Some(key.clone()),
             Member::Whole | Member::Item(_) => None,
         };
+        // The targets of a list share a branch; those of an object have one each.
         let branches = &mut self.branches[at];
-        match branches
-            .iter_mut()
-            .find(|b| b.field == field && b.key == key)
-        {
-            Some(branch) => branch.targets.push(target),
+        let shared = branches
+            .last_mut()
+            .filter(|b| key.is_none() && b.key.is_none() && b.field == field);
+        let branch = match shared {
+            Some(branch) => {
+                branch.targets.push(target);
+                branch.number
+            }
             None => {
                 branches.push(Branch {
                     number: self.branch_count,
@@ -120,44 +138,40 @@ impl Graph {
                     targets: vec![target],
                 });
                 self.branch_count += 1;
+                self.branch_count - 1
             }
-        }
+        };
+        self.gated_by[target].push(GateOrigin { source: at, branch });
     }
 
     /// The source behind a selector of a step's field.
     fn resolve(
         &self,
         step: &Step,
-        field: &str,
-        value: &FieldValue,
+        field: &Field,
         selector: &Selector,
     ) -> Result<Source, WorkflowError> {
+        let missing = || missing_target(step, field.name, selector);
+        let of_step = |name: &Arc<str>| self.steps.get(name).copied().ok_or_else(missing);
         match selector {
-            Selector::Input(name) => match self.inputs.get(name) {
-                Some(&i) => Ok(Source::Input(i)),
-                None => Err(missing_target(step, field, value, selector)),
-            },
+            Selector::Input(name) => {
+                let input = self.inputs.get(name).copied();
+                input.map(Source::Input).ok_or_else(missing)
+            }
             Selector::StepOutput(name, output) => {
-                let Some(&other) = self.steps.get(name) else {
-                    return Err(missing_target(step, field, value, selector));
-                };
-                match self.output_position(other, output) {
-                    Some(o) => Ok(Source::Step(other, o)),
-                    None => Err(wrong_structure(
-                        step,
-                        field,
-                        self.no_such_output(other, name, output),
-                    )),
-                }
+                let other = of_step(name)?;
+                let position = self.output_position(other, output);
+                position.map(|o| Source::Step(other, o)).ok_or_else(|| {
+                    let details = self.no_such_output(other, name, output);
+                    wrong_structure(step, field.name, details)
+                })
             }
-            Selector::AllOutputs(_) => Err(wrong_structure(
-                step,
-                field,
-                format!("{selector} may stand in outputs only"),
-            )),
-            Selector::Step(_) | Selector::Malformed(_) => {
-                Err(missing_target(step, field, value, selector))
+            Selector::AllOutputs(name) => {
+                of_step(name)?;
+                let details = format!("{selector} may stand in outputs only");
+                Err(wrong_structure(step, field.name, details))
             }
+            Selector::Step(_) | Selector::Malformed(_) => Err(missing()),
         }
     }
 
@@ -188,12 +202,29 @@ impl Graph {
         format!("step `{name}` has no output `{output}`; its outputs: {known}")
     }
 
-    fn kinds_of(&self, document: &Document, source: &Source) -> Vec<String> {
-        match source {
-            Source::Input(i) => document.inputs[*i].kinds.clone(),
-            Source::Step(step, output) => self.outputs[*step][*output].kinds.clone(),
-            Source::Literal(_) => Vec::new(),
+    /// A field takes a source if they have a kind in common, or if either means anything.
+    fn check_kinds(
+        &self,
+        document: &Document,
+        step: &Step,
+        field: &Field,
+        selector: &Selector,
+        source: &Source,
+    ) -> Result<(), WorkflowError> {
+        let actual: &[String] = match source {
+            Source::Input(i) => &document.inputs[*i].kinds,
+            Source::Step(step, output) => &self.outputs[*step][*output].kinds,
+            Source::Literal(_) => &[],
+        };
+        let expected = expected_kinds(field);
+        let fits = expected.contains(&kind::WILDCARD)
+            || actual
+                .iter()
+                .any(|k| k == kind::WILDCARD || expected.contains(&k.as_str()));
+        if fits {
+            return Ok(());
         }
+        Err(wrong_kinds(step, field.name, selector, &expected, actual))
     }
 
     /// What an output shows.
@@ -202,19 +233,7 @@ impl Graph {
         name: &str,
         selector: &Selector,
     ) -> Result<OutputSource, WorkflowError> {
-        let missing = |details: String| {
-            let problem = BlockProblem {
-                block_id: Some("$outputs".into()),
-                property_name: Some(name.to_owned()),
-                property_details: Some(details.clone()),
-                ..BlockProblem::default()
-            };
-            let message = format!("output `{name}`: {details}");
-            Err(
-                WorkflowError::new(ErrorClass::InvalidReferenceTarget, CONSTRUCTION, message)
-                    .with_block(problem),
-            )
-        };
+        let missing = |details: String| Err(missing_output(name, details));
         match selector {
             Selector::Input(input) => match self.inputs.get(input) {
                 Some(&i) => Ok(OutputSource::Input(i)),
@@ -234,7 +253,9 @@ impl Graph {
             Selector::Step(_) => missing(format!(
                 "{selector} is a step; write {selector}.<output> or {selector}.*"
             )),
-            Selector::Malformed(_) => missing(format!("{selector} refers to nothing")),
+            Selector::Malformed(_) => missing(format!(
+                "{selector} refers to nothing; write $inputs.<name>, $steps.<step>.<output> or $steps.<step>.*"
+            )),
         }
     }
 
@@ -251,9 +272,7 @@ impl Graph {
         }
         let mut level = vec![0usize; n];
         let mut ready: Vec<usize> = (0..n).filter(|&s| open[s] == 0).collect();
-        let mut done = 0;
         while let Some(step) = ready.pop() {
-            done += 1;
             for &f in &followers[step] {
                 level[f] = level[f].max(level[step] + 1);
                 open[f] -= 1;
@@ -262,25 +281,46 @@ impl Graph {
                 }
             }
         }
-        if done < n {
-            let names: Vec<&str> = (0..n)
-                .filter(|&s| open[s] > 0)
-                .map(|s| &*document.steps[s].name)
-                .collect();
-            let message = format!(
-                "steps depend on each other in a cycle; it runs through: {}",
-                names.join(", ")
-            );
-            return Err(WorkflowError::new(
-                ErrorClass::ExecutionGraphStructure,
-                CONSTRUCTION,
-                message,
-            ));
+        if let Some(start) = open.iter().position(|&o| o > 0) {
+            return Err(self.cycle_error(document, &open, start));
         }
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by_key(|&s| (level[s], s));
         Ok(order)
     }
+
+    /// Names the steps of one cycle. `open` tells which steps could not be sorted: each of them
+    /// depends on another, so going from one to the next comes round at last.
+    fn cycle_error(&self, document: &Document, open: &[usize], start: usize) -> WorkflowError {
+        let mut visited: HashMap<usize, usize> = HashMap::new();
+        let mut path = Vec::new();
+        let mut at = start;
+        while !visited.contains_key(&at) {
+            visited.insert(at, path.len());
+            path.push(at);
+            let unsorted = self.dependencies[at].iter().find(|&&d| open[d] > 0);
+            at = unsorted.copied().unwrap_or(at);
+        }
+        let mut cycle = path.split_off(visited[&at]);
+        cycle.reverse();
+        let shown = cycle.iter().take(NAMED_OF_CYCLE);
+        let names: Vec<&str> = shown.map(|&s| &*document.steps[s].name).collect();
+        let more = match cycle.len().saturating_sub(NAMED_OF_CYCLE) {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let message = format!(
+            "steps depend on each other in a cycle: {}{more}",
+            names.join(", ")
+        );
+        WorkflowError::new(ErrorClass::ExecutionGraphStructure, CONSTRUCTION, message)
+    }
+}
+
+/// A number that stands twice. Leaves the numbers sorted.
+fn repeated(numbers: &mut [usize]) -> Option<usize> {
+    numbers.sort_unstable();
+    numbers.windows(2).find(|w| w[0] == w[1]).map(|w| w[0])
 }
 
 fn names<'a>(all: impl Iterator<Item = &'a Arc<str>>) -> HashMap<Arc<str>, usize> {
@@ -307,23 +347,6 @@ fn step_outputs(step: &Step) -> Vec<StepOutput> {
         .collect()
 }
 
-fn check_step_names(document: &Document) -> Result<(), WorkflowError> {
-    match document.steps.iter().find(|s| s.name.contains('.')) {
-        None => Ok(()),
-        Some(step) => {
-            let message = format!(
-                "the name of step `{}` has a dot; it could never be referred to",
-                step.name
-            );
-            Err(WorkflowError::new(
-                ErrorClass::InvalidReferenceTarget,
-                CONSTRUCTION,
-                message,
-            ))
-        }
-    }
-}
-
 fn flatten(types: &[Ty]) -> Vec<&Ty> {
     types
         .iter()
@@ -336,7 +359,7 @@ fn flatten(types: &[Ty]) -> Vec<&Ty> {
 }
 
 /// Whether a field holds targets of flow control.
-pub(super) fn accepts_steps(field: &Field) -> bool {
+fn accepts_steps(field: &Field) -> bool {
     flatten(field.types).iter().any(|ty| matches!(ty, Ty::Step))
 }
 
@@ -353,65 +376,4 @@ fn expected_kinds(field: &Field) -> Vec<&'static str> {
             _ => Vec::new(),
         })
         .collect()
-}
-
-fn check_kinds(
-    step: &Step,
-    field: &Field,
-    selector: &Selector,
-    actual: &[String],
-) -> Result<(), WorkflowError> {
-    let expected = expected_kinds(field);
-    let fits = expected.contains(&kind::WILDCARD)
-        || actual
-            .iter()
-            .any(|k| k == kind::WILDCARD || expected.contains(&k.as_str()));
-    if fits {
-        return Ok(());
-    }
-    let message = format!(
-        "step $steps.{}: field `{}` takes {}, but {selector} gives {}",
-        step.name,
-        field.name,
-        expected.join(", "),
-        actual.join(", ")
-    );
-    Err(WorkflowError::new(
-        ErrorClass::ReferenceType,
-        CONSTRUCTION,
-        message,
-    ))
-}
-
-fn missing_target(
-    step: &Step,
-    field: &str,
-    value: &FieldValue,
-    selector: &Selector,
-) -> WorkflowError {
-    let details = format!("{selector} refers to nothing in this definition");
-    let whole = matches!(value, FieldValue::Selector(_));
-    let problem = BlockProblem {
-        block_id: Some(step.name.to_string()),
-        block_type: Some(step.type_tag.clone()),
-        property_name: whole.then(|| field.to_owned()),
-        property_details: Some(details.clone()),
-        ..BlockProblem::default()
-    };
-    let message = format!("step `{}`, field `{field}`: {details}", step.name);
-    WorkflowError::new(ErrorClass::InvalidReferenceTarget, CONSTRUCTION, message)
-        .with_block(problem)
-}
-
-fn wrong_structure(step: &Step, field: &str, details: String) -> WorkflowError {
-    let problem = BlockProblem {
-        block_id: Some(step.name.to_string()),
-        block_type: Some(step.type_tag.clone()),
-        property_name: Some(field.to_owned()),
-        property_details: Some(details.clone()),
-        ..BlockProblem::default()
-    };
-    let message = format!("step `{}`, field `{field}`: {details}", step.name);
-    WorkflowError::new(ErrorClass::ExecutionGraphStructure, CONSTRUCTION, message)
-        .with_block(problem)
 }

@@ -1,10 +1,17 @@
 //! The checked graph: which value goes where, at which nesting depth, in which order, in which
 //! stage. A plan is a pure function of a definition and the registry of blocks; it knows no threads.
 
+mod depths;
+mod faults;
 mod gates;
 mod graph;
+pub mod identity;
+mod lifting;
 mod lineage;
 mod stages;
+mod step;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -14,7 +21,8 @@ use crate::definition::error::WorkflowError;
 use crate::definition::step::Step;
 use crate::values::Value;
 
-pub use lineage::{Lineage, WORKFLOW_INPUT};
+pub use identity::{PlanDifference, StepIdentity};
+pub use lineage::{Lineage, MAX_DEPTH, WORKFLOW_INPUT};
 
 /// Context of errors that the graph shows.
 pub const CONSTRUCTION: &str = "workflow_compilation | execution_graph_construction";
@@ -34,8 +42,8 @@ pub struct Plan {
     pub outputs: Vec<PlannedOutput>,
     /// Every lineage of the graph; [`LineageId`] points into it.
     pub lineages: Vec<Lineage>,
-    /// Lineage of each input, by position; `None` for parameters.
-    pub input_lineages: Vec<Option<LineageId>>,
+    /// Lineages of each input, by position: one per level from the top, none for parameters.
+    pub input_levels: Vec<Vec<LineageId>>,
     /// Number of branches of all flow-control steps.
     pub branch_count: usize,
 }
@@ -155,6 +163,10 @@ pub struct PlannedStep {
     pub elements: Elements,
     /// Depth of `elements`.
     pub depth: usize,
+    /// The lineage of those data that lie one level deeper than `elements`.
+    pub deeper: Option<LineageId>,
+    /// Scalars that other steps give, by step and output: without one of them nothing runs.
+    pub needs: Vec<(usize, usize)>,
     /// Whether the block is called once with whole batches.
     pub batch_mode: bool,
     /// Whether the step runs over elements at all (also once over one artificial element).
@@ -220,7 +232,7 @@ impl Plan {
             stages,
             outputs,
             lineages: planned.lineages,
-            input_lineages: planned.input_lineages,
+            input_levels: planned.input_levels,
             branch_count: graph.branch_count,
             document,
         })

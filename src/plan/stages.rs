@@ -4,33 +4,36 @@
 use super::PlannedStep;
 use crate::blocks::Role;
 
+/// Where a step runs: the number of models on the longest path before it, then, for a model, which
+/// one it is. Steps of one place form a stage.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    models_before: usize,
+    /// Steps that are no models come first.
+    model: Option<usize>,
+}
+
 /// Cuts the steps into stages. `order` is the order of execution.
 pub(super) fn cut(steps: &[PlannedStep], order: &[usize]) -> Vec<Vec<usize>> {
-    // (number of models on the longest path before the step, 0 or position of the model among those)
-    let mut key = vec![(0usize, 0usize); steps.len()];
+    let mut places = vec![Place::default(); steps.len()];
     for &s in order {
-        let before = steps[s]
+        let models_before = steps[s]
             .dependencies
             .iter()
-            .map(|&d| key[d].0 + usize::from(key[d].1 > 0))
+            .map(|&d| places[d].models_before + usize::from(places[d].model.is_some()))
             .max()
             .unwrap_or(0);
-        let model = steps[s].step.spec.role == Role::Model;
-        key[s] = (before, if model { s + 1 } else { 0 });
+        let is_model = steps[s].step.spec.role == Role::Model;
+        places[s] = Place {
+            models_before,
+            model: is_model.then_some(s),
+        };
     }
     let mut sorted = order.to_vec();
-    sorted.sort_by_key(|&s| (key[s], order.iter().position(|&o| o == s)));
-    let mut stages: Vec<Vec<usize>> = Vec::new();
-    let mut last = None;
-    for s in sorted {
-        if last == Some(key[s]) {
-            if let Some(stage) = stages.last_mut() {
-                stage.push(s);
-            }
-        } else {
-            stages.push(vec![s]);
-            last = Some(key[s]);
-        }
-    }
-    stages
+    // The sort is stable: steps of one stage keep the order of execution.
+    sorted.sort_by_key(|&s| places[s]);
+    sorted
+        .chunk_by(|&a, &b| places[a] == places[b])
+        .map(<[usize]>::to_vec)
+        .collect()
 }
