@@ -58,7 +58,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a definition on recorded files and live cameras.
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Run a definition once per line of inputs and print the results as JSON Lines.
     Exec(exec::ExecArgs),
     /// Check a definition and say everything that is wrong with it.

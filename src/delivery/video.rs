@@ -7,17 +7,20 @@
 //! BT.601 in limited range and say so. A file that exists is overwritten; one without a single
 //! picture is removed.
 
+mod error;
+mod pipeline;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use error::VideoError;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
-use thiserror::Error;
 
-use crate::sources::gst::{init, package_of_element};
+use crate::sources::gst::init;
 use crate::values::Matrix;
 
 /// Pictures that may wait for the encoder.
@@ -53,69 +56,6 @@ impl VideoOptions {
             patience: Duration::from_secs(10),
         }
     }
-}
-
-/// Why a film cannot be written.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum VideoError {
-    /// Size or rate are not possible.
-    #[error("film {path:?}: {reason}")]
-    Option {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The file cannot be made.
-    #[error("film {path:?} cannot be opened: {reason}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        reason: String,
-    },
-    /// No space is left.
-    #[error("film {path:?}: the disk is full")]
-    DiskFull {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A picture has another size or another number of channels than the film.
-    #[error("film {path:?} takes {expected}, not {got}")]
-    Picture {
-        /// The file.
-        path: PathBuf,
-        /// Form of the film.
-        expected: String,
-        /// Form of the picture.
-        got: String,
-    },
-    /// The encoder or the multiplexer is not installed.
-    #[error("film {path:?}: the GStreamer element {element} is missing; install {package}")]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// Name of the element.
-        element: String,
-        /// Debian package that has it.
-        package: String,
-    },
-    /// The encoder did not get on.
-    #[error("film {path:?}: no progress for {:.1} s", .waited.as_secs_f64())]
-    Stalled {
-        /// The file.
-        path: PathBuf,
-        /// How long was waited.
-        waited: Duration,
-    },
-    /// GStreamer reported an error.
-    #[error("film {path:?}: {reason}")]
-    Failed {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        reason: String,
-    },
 }
 
 /// A finished film.
@@ -175,7 +115,8 @@ impl VideoWriter {
             });
         }
         let rate = fraction(options.fps);
-        let (pipeline, source) = build(path, width, height, rate, &options)?;
+        let (even_width, even_height) = (width.next_multiple_of(2), height.next_multiple_of(2));
+        let (pipeline, source) = pipeline::build(path, even_width, even_height, rate, &options)?;
         let bus = pipeline.bus().ok_or_else(|| wrong("it has no bus"))?;
         let writer = Self {
             path: path.to_owned(),
@@ -375,75 +316,6 @@ impl std::fmt::Debug for VideoWriter {
     }
 }
 
-fn build(
-    path: &Path,
-    width: usize,
-    height: usize,
-    rate: gst::Fraction,
-    options: &VideoOptions,
-) -> Result<(gst::Pipeline, gst_app::AppSrc), VideoError> {
-    let failed = |error: &dyn std::fmt::Display| VideoError::Failed {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    let make = |element: &str| {
-        gst::ElementFactory::make(element)
-            .build()
-            .map_err(|_| VideoError::Missing {
-                path: path.to_owned(),
-                element: element.to_owned(),
-                package: package_of_element(element).to_owned(),
-            })
-    };
-    let (width, height) = (width.next_multiple_of(2), height.next_multiple_of(2));
-    let info =
-        gst_video::VideoInfo::builder(gst_video::VideoFormat::Bgr, width as u32, height as u32)
-            .fps(rate)
-            .build()
-            .map_err(|error| failed(&error))?;
-    let source = gst_app::AppSrc::builder()
-        .caps(&info.to_caps().map_err(|error| failed(&error))?)
-        .format(gst::Format::Time)
-        .max_buffers(2 * WAITING)
-        .build();
-    let convert = make("videoconvert")?;
-    convert.set_property("n-threads", 1u32);
-    let filter = make("capsfilter")?;
-    let planar = gst::Caps::builder("video/x-raw")
-        .field("format", "I420")
-        .field("colorimetry", "bt601")
-        .build();
-    filter.set_property("caps", &planar);
-    let encoder = make("x264enc")?;
-    encoder.set_property_from_str("speed-preset", "veryfast");
-    encoder.set_property_from_str("pass", "qual");
-    encoder.set_property("quantizer", options.quantizer.min(50));
-    encoder.set_property("bframes", 0u32);
-    encoder.set_property("threads", options.threads);
-    let between_keys = (options.fps * options.fragment.as_secs_f64()).ceil();
-    encoder.set_property("key-int-max", between_keys.max(1.0) as u32);
-    let muxer = make("mp4mux")?;
-    let fragment = options.fragment.as_millis().max(1) as u32;
-    muxer.set_property("fragment-duration", fragment);
-    muxer.set_property_from_str("fragment-mode", "first-moov-then-finalise");
-    let sink = make("filesink")?;
-    sink.set_property("location", path.to_string_lossy().as_ref());
-    let pipeline = gst::Pipeline::new();
-    let elements = [
-        source.upcast_ref(),
-        &convert,
-        &filter,
-        &encoder,
-        &muxer,
-        &sink,
-    ];
-    pipeline
-        .add_many(elements)
-        .and_then(|()| gst::Element::link_many(elements))
-        .map_err(|error| failed(&error))?;
-    Ok((pipeline, source))
-}
-
 /// The rate as a fraction; the rates of NTSC, which are written with two or three digits, exactly.
 fn fraction(fps: f64) -> gst::Fraction {
     let ntsc = fps * 1.001;
@@ -456,7 +328,7 @@ fn fraction(fps: f64) -> gst::Fraction {
 /// The picture with even sides, the last column and row repeated where needed.
 fn even(picture: &Arc<Matrix>) -> Arc<Matrix> {
     let (width, height) = (picture.width, picture.height);
-    if width % 2 == 0 && height % 2 == 0 {
+    if width.is_multiple_of(2) && height.is_multiple_of(2) {
         return picture.clone();
     }
     let (even_width, even_height) = (width.next_multiple_of(2), height.next_multiple_of(2));
@@ -482,7 +354,7 @@ fn even(picture: &Arc<Matrix>) -> Arc<Matrix> {
 fn shared_buffer(picture: &Arc<Matrix>) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_slice(Shared(picture.clone()));
     let stride = picture.width * 3;
-    if stride % 4 != 0
+    if !stride.is_multiple_of(4)
         && let Some(buffer) = buffer.get_mut()
     {
         let described = gst_video::VideoMeta::add_full(

@@ -180,14 +180,13 @@ impl Entry {
                 Ok(event) => event,
                 Err(error) => return End::Failed(error),
             };
-            let stream = &self.common.id;
+            let stream = self.common.id.clone();
             match event {
                 None => {}
-                Some(Event::Frame(frame)) => {
-                    if !self.feed(frame) {
-                        return End::Stopped;
-                    }
-                }
+                Some(Event::Frame(frame)) => match self.feed(frame) {
+                    true => {}
+                    false => return End::Stopped,
+                },
                 Some(Event::Changed(format)) => {
                     tracing::info!(%stream, ?format, "pictures changed")
                 }
