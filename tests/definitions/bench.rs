@@ -94,7 +94,8 @@ pub fn log_of(workflow: &str) -> String {
 
 /// A definition that shows its version.
 pub fn definition(version: &str) -> Json {
-    let tag = json!({"type": "WorkflowParameter", "name": "workflow_version", "default_value": version});
+    let tag =
+        json!({"type": "WorkflowParameter", "name": "workflow_version", "default_value": version});
     json!({
         "version": "1.0",
         "inputs": [{"type": "WorkflowImage", "name": "image"}, tag],

@@ -68,7 +68,10 @@ fn fresh() {
     };
     assert_eq!(std::fs::read(copy).unwrap(), body_of(&definition("v1")));
     let log = bench.log();
-    assert!(log.contains("INFO") && log.contains("definition fetched"), "{log}");
+    assert!(
+        log.contains("INFO") && log.contains("definition fetched"),
+        "{log}"
+    );
     assert!(log.contains(&first.stamp.hash.to_string()), "{log}");
 }
 
@@ -87,7 +90,11 @@ fn expired() {
     let second = bench.get(&store).unwrap();
     assert_eq!(bench.said(&second), ("v2".into(), "platform", false));
     assert_eq!(bench.platform.count(), 3);
-    assert!(bench.log().contains("definition changed"), "{}", bench.log());
+    assert!(
+        bench.log().contains("definition changed"),
+        "{}",
+        bench.log()
+    );
 }
 
 #[test]
@@ -117,10 +124,18 @@ fn failures_with_a_definition_in_memory() {
         bench.platform.answer(manner.clone());
         bench.expire();
         let kept = bench.get(&store).unwrap();
-        assert_eq!(bench.said(&kept), ("v1".into(), "platform", true), "{manner:?}");
+        assert_eq!(
+            bench.said(&kept),
+            ("v1".into(), "platform", true),
+            "{manner:?}"
+        );
         assert!(kept.stamp.age(bench.clock.now()).as_secs() >= 900);
         let error = kept.stamp.last_error.as_ref().unwrap();
-        assert!(error.message.contains(says), "{manner:?}: {}", error.message);
+        assert!(
+            error.message.contains(says),
+            "{manner:?}: {}",
+            error.message
+        );
         let start = Instant::now();
         bench.get(&store).unwrap();
         assert!(start.elapsed() < TIMEOUT / 2, "nobody waits while it fails");
@@ -128,8 +143,14 @@ fn failures_with_a_definition_in_memory() {
         assert_eq!(row.last_outcome, Some(Outcome::Kept));
         assert!(row.next_refresh.is_some() && row.failures >= 1);
         let log = bench.log();
-        let line = log.lines().rfind(|l| l.contains(says)).unwrap_or_else(|| panic!("{says}: {log}"));
-        assert!(line.contains("WARN") && line.contains("the known one goes on"), "{line}");
+        let line = log
+            .lines()
+            .rfind(|l| l.contains(says))
+            .unwrap_or_else(|| panic!("{says}: {log}"));
+        assert!(
+            line.contains("WARN") && line.contains("the known one goes on"),
+            "{line}"
+        );
         bench.platform.answer(Manner::Well);
         let back = bench.get_fresh(&store).unwrap();
         assert_eq!(bench.said(&back), ("v2".into(), "platform", false));
@@ -158,7 +179,10 @@ fn failures_with_a_disk_copy_only() {
             assert_eq!(row.last_outcome, Some(Outcome::FromDisk));
         }
         let log = bench.log();
-        assert!(log.contains(says) && log.contains("taken from the disk copy"), "{log}");
+        assert!(
+            log.contains(says) && log.contains("taken from the disk copy"),
+            "{log}"
+        );
     }
 }
 
@@ -179,7 +203,11 @@ fn failures_with_nothing() {
         assert!(bench.log().contains("definition not fetched"));
         bench.platform.answer(Manner::Well);
         let first = bench.get(&store).unwrap();
-        assert_eq!(bench.said(&first), ("v1".into(), "platform", false), "errors are not kept");
+        assert_eq!(
+            bench.said(&first),
+            ("v1".into(), "platform", false),
+            "errors are not kept"
+        );
     }
 }
 
@@ -190,14 +218,24 @@ fn nobody_listens() {
     let store = bench.store();
     bench.get(&store).unwrap();
     bench.platform.refuse();
-    let error = bench.get(&bench.store_with(|s| s.disk = false)).unwrap_err();
+    let error = bench
+        .get(&bench.store_with(|s| s.disk = false))
+        .unwrap_err();
     assert_eq!(error.status(), 503);
     let copy = bench.get(&bench.store()).unwrap();
     assert_eq!(bench.said(&copy), ("v1".into(), "disk", true));
     let forced = bench.get_fresh(&store).unwrap();
-    assert_eq!(bench.said(&forced), ("v1".into(), "disk", true), "it says so");
+    assert_eq!(
+        bench.said(&forced),
+        ("v1".into(), "disk", true),
+        "it says so"
+    );
     let plain = bench.get(&store).unwrap();
-    assert_eq!(bench.said(&plain), ("v1".into(), "platform", false), "within its time");
+    assert_eq!(
+        bench.said(&plain),
+        ("v1".into(), "platform", false),
+        "within its time"
+    );
     assert!(plain.stamp.last_error.is_some());
     bench.platform.listen();
     bench.publish("v2");
@@ -313,7 +351,11 @@ fn a_disk_that_takes_nothing_fails_no_request() {
     let fetched = bench.get(&store).unwrap();
     assert_eq!(bench.said(&fetched), ("v1".into(), "platform", false));
     assert!(store.freshness()[0].disk_error.is_some());
-    assert!(bench.log().contains("disk copy was not written"), "{}", bench.log());
+    assert!(
+        bench.log().contains("disk copy was not written"),
+        "{}",
+        bench.log()
+    );
 }
 
 #[test]
@@ -330,7 +372,10 @@ fn requests_that_could_have_a_copy_do_not_wait_for_a_slow_platform() {
     assert!(start.elapsed() < patience * 4, "{:?}", start.elapsed());
     let start = Instant::now();
     bench.get(&store).unwrap();
-    assert!(start.elapsed() < patience / 2, "the next ones do not wait at all");
+    assert!(
+        start.elapsed() < patience / 2,
+        "the next ones do not wait at all"
+    );
 }
 
 #[test]
@@ -344,6 +389,9 @@ fn pinned_versions_are_their_own() {
     assert_eq!(fetched.stamp.version.as_deref(), Some("ver-7"));
     assert_eq!(*fetched.definition, definition("v1"));
     assert_eq!(bench.said(&bench.get(&store).unwrap()).0, "v2");
-    let error = store.get_blocking(&DefinitionKey::workflow("", "x", None, None), Demand::Cached);
+    let error = store.get_blocking(
+        &DefinitionKey::workflow("", "x", None, None),
+        Demand::Cached,
+    );
     assert!(matches!(error, Err(DefinitionError::Name { .. })));
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
@@ -32,7 +32,6 @@ pub enum Manner {
 /// A request as it came in.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    pub at: Instant,
     pub target: String,
     pub headers: HashMap<String, String>,
 }
@@ -160,10 +159,13 @@ fn serve(book: &Mutex<Book>, mut connection: TcpStream) {
         (book.manner.clone(), definition, book.etags)
     };
     let body = definition.as_ref().map(body_of);
-    let tag = body
-        .as_ref()
-        .filter(|_| etags)
-        .map(|b| format!("\"{}-{}\"", b.len(), b.iter().map(|b| *b as u64).sum::<u64>()));
+    let tag = body.as_ref().filter(|_| etags).map(|b| {
+        format!(
+            "\"{}-{}\"",
+            b.len(),
+            b.iter().map(|b| *b as u64).sum::<u64>()
+        )
+    });
     let well = |connection: &mut TcpStream| match (&body, &tag) {
         (None, _) => respond(connection, 404, None, b"{\"error\": \"not found\"}"),
         (Some(_), Some(tag)) if asked.headers.get("if-none-match") == Some(tag) => {
@@ -180,7 +182,12 @@ fn serve(book: &Mutex<Book>, mut connection: TcpStream) {
             well(&mut connection);
         }
         Manner::Status(status, header) => {
-            respond(&mut connection, status, header, b"{\"error\": \"made to fail\"}");
+            respond(
+                &mut connection,
+                status,
+                header,
+                b"{\"error\": \"made to fail\"}",
+            );
         }
         Manner::Body(body) => respond(&mut connection, 200, None, &body),
         Manner::Half => {
@@ -216,11 +223,7 @@ fn read_request(connection: &mut TcpStream) -> Option<Asked> {
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
         .collect();
-    Some(Asked {
-        at: Instant::now(),
-        target,
-        headers,
-    })
+    Some(Asked { target, headers })
 }
 
 /// `/{workspace}/workflows/{id}?…` as `workspace/id` or `workspace/id@version`.
@@ -239,12 +242,7 @@ fn id_of(target: &str) -> String {
     }
 }
 
-fn respond(
-    connection: &mut TcpStream,
-    status: u16,
-    header: Option<(&str, String)>,
-    body: &[u8],
-) {
+fn respond(connection: &mut TcpStream, status: u16, header: Option<(&str, String)>, body: &[u8]) {
     let mut head = format!("HTTP/1.1 {status} Told\r\nConnection: close\r\n");
     if status != 304 {
         head += &format!(

@@ -42,9 +42,10 @@ const MAX_ENTRIES: usize = 1024;
 const LONGEST_ROUND: Duration = Duration::from_secs(1);
 
 /// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Demand {
     /// A definition within its time-to-live.
+    #[default]
     Cached,
     /// What its source gives now (`use_cache` is false). A copy that stands in says so: its stamp
     /// is stale and has the error.

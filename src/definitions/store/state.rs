@@ -96,12 +96,7 @@ impl State {
     }
 
     /// A definition from its source; the known one keeps its place in memory.
-    pub(super) fn fetched(
-        &self,
-        answer: Answer,
-        source: Source,
-        given_at: Timestamp,
-    ) -> Fetched {
+    pub(super) fn fetched(&self, answer: Answer, source: Source, given_at: Timestamp) -> Fetched {
         let hash = DefinitionHash::of(&answer.definition);
         let pinned = match &self.key {
             DefinitionKey::Platform(key) => key.version().map(str::to_owned),
