@@ -3,8 +3,9 @@
 //! A camera's address often carries a password: before the host, in the query, or (some makers) in
 //! the path as `user=…&password=…`. [`Redacted`] keeps the address for those who connect and shows
 //! it without them: everything before the last `@` becomes `***`, and of `name=value` pairs only the
-//! names stay, except for the few whose values say which picture is meant ([`SHOWN`]). [`scrub`] does
-//! the same to every address inside a message that somebody else wrote.
+//! names stay, except for the few whose values say which picture is meant ([`SHOWN`]). A piece of the
+//! path that looks like a token goes too. [`scrub`] does the same to every address inside a message
+//! that somebody else wrote.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ const SHOWN: &[&str] = &[
 ];
 
 const MASK: &str = "***";
+/// Shortest piece of a path that is taken for a token, if letters and digits are mixed in it.
+const SHORTEST_TOKEN: usize = 16;
 
 /// An address whose `Display`, `Debug` and JSON never show credentials.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -109,10 +112,19 @@ fn mask_pairs(text: &str, bare_is_secret: bool) -> String {
             Some((name, _)) if SHOWN.contains(&name) => pair.to_owned(),
             Some((name, _)) => format!("{name}={MASK}"),
             None if bare_is_secret && !pair.is_empty() => MASK.to_owned(),
+            None if is_token(pair) => MASK.to_owned(),
             None => pair.to_owned(),
         })
         .collect();
     pairs.join("&")
+}
+
+/// Whether a piece of a path is the secret itself, as some recorders have it.
+fn is_token(text: &str) -> bool {
+    text.len() >= SHORTEST_TOKEN
+        && text.bytes().all(|b| b.is_ascii_alphanumeric())
+        && text.bytes().any(|b| b.is_ascii_digit())
+        && text.bytes().any(|b| b.is_ascii_alphabetic())
 }
 
 #[cfg(test)]
@@ -134,6 +146,14 @@ mod tests {
             (
                 "rtsp://cam:554/user=admin&password=hunter2&channel=1.sdp",
                 "rtsp://cam:554/user=***&password=***&channel=1.sdp",
+            ),
+            (
+                "rtsps://nvr:7441/aB3dE5gH7jK9mN1p?enableSrtp",
+                "rtsps://nvr:7441/***?***",
+            ),
+            (
+                "rtsps://nvr:7441/aB3dE5gH7jK9mN1p?enableSrtp",
+                "rtsps://nvr:7441/***?***",
             ),
             (
                 "https://host/clip.mp4?hunter2#frag",

@@ -4,6 +4,8 @@
 //! executions on one engine and what the reference answered. The rules of comparison (tolerances,
 //! random identifiers, pictures by PSNR, masks by overlap) are in `support/compare.rs`.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[path = "support/compare.rs"]
 mod compare;
 

@@ -10,7 +10,7 @@ use millrace::engine::{Engine, Run, RuntimeInputs};
 use millrace::models::{ModelStore, RuntimeSettings};
 use millrace::plan::Plan;
 use millrace::sources::{Source, SourceSpec};
-use millrace::streams::{Stream, StreamSpec};
+use millrace::streams::{DefinitionStamp, Replacement, Stream, StreamSpec};
 use millrace::values::deserialise::InputOptions;
 use millrace::values::{Detections, Value};
 use serde_json::{Value as Json, json};
@@ -40,9 +40,17 @@ fn run_clip(definition: &Json, clip: &str) -> Vec<HashMap<String, Value>> {
     let source = Source::open(SourceSpec::new(uri)).expect("the clip opens");
     let stream = Stream::start(StreamSpec {
         source,
-        engine,
+        definition: Replacement {
+            engine,
+            stamp: DefinitionStamp {
+                hash: plan.document.hash,
+                version: None,
+                source: "file",
+                fetched_at: services.clock.now(),
+            },
+            image_input: "image".into(),
+        },
         parameters: RuntimeInputs::new(),
-        image_input: "image".into(),
         clock: services.clock.clone(),
     })
     .expect("threads");

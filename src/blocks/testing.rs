@@ -144,6 +144,18 @@ function! {
 }
 
 function! {
+    EMPTY_MIX, |inputs, _| {
+        Ok(Output::One(row![vec![inputs.value("ref").clone(), listed(inputs.value("items"))]]))
+    },
+    types: &["EmptyMix"],
+    fields: &[Field::required("ref", ANYTHING), Field::required("items", ANYTHING)],
+    outputs: O,
+    offsets: &[("items", 1)],
+    reference: Some("ref"),
+    accepts_empty: true,
+}
+
+function! {
     CAST_MIX, |inputs, _| Ok(Output::One(row![listed(inputs.value("items"))])),
     types: &["CastMix"],
     fields: &[Field::required("ref", ANYTHING), Field::required("items", ANYTHING)],
@@ -305,9 +317,10 @@ function! {
 }
 
 function! {
-    TYPED, |inputs, _| Ok(Output::One(row![vec![
-        inputs.value("int").clone(), inputs.value("float").clone(), inputs.value("flag").clone(),
-    ]])),
+    TYPED, |inputs, _| {
+        let fields = ["int", "float", "flag"].map(|name| inputs.value(name).clone());
+        Ok(Output::One(row![fields.to_vec(), inputs.value("int").clone()]))
+    },
     types: &["Typed"],
     fields: &[
         Field::optional("int", &[Ty::Selector(&[kind::INTEGER]), Ty::IntIn(0, 100)], "1"),
@@ -422,6 +435,7 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &SPLIT,
     &BATCH_SPLIT,
     &MIX,
+    &EMPTY_MIX,
     &CAST_MIX,
     &BATCH_DESC,
     &BATCH_MIX,

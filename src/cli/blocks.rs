@@ -28,7 +28,7 @@ pub(super) fn run(args: &BlocksArgs) -> ExitCode {
     match found {
         Some(spec) => {
             if args.json {
-                println!("{:#}", summary(spec));
+                say!("{:#}", summary(spec));
             } else {
                 describe(spec);
             }
@@ -64,7 +64,7 @@ fn list(as_json: bool) {
     all.sort_by_key(|spec| (spec.family, spec.type_id()));
     if as_json {
         let all: Vec<Json> = all.into_iter().map(summary).collect();
-        println!("{:#}", Json::Array(all));
+        say!("{:#}", Json::Array(all));
         return;
     }
     let width = all.iter().map(|s| s.type_id().len()).max().unwrap_or(0);
@@ -72,19 +72,19 @@ fn list(as_json: bool) {
     for spec in &all {
         if family != Some(spec.family) {
             family = Some(spec.family);
-            println!("{}", spec.family.name());
+            say!("{}", spec.family.name());
         }
-        println!("  {:width$}  {}", spec.type_id(), spec.about);
+        say!("  {:width$}  {}", spec.type_id(), spec.about);
     }
-    println!("{} blocks; `millrace blocks TYPE` describes one", all.len());
+    say!("{} blocks; `millrace blocks TYPE` describes one", all.len());
 }
 
 fn describe(spec: &BlockSpec) {
-    println!("{} ({})\n{}", spec.type_id(), spec.name, spec.about);
+    say!("{} ({})\n{}", spec.type_id(), spec.name, spec.about);
     if spec.types.len() > 1 {
-        println!("also: {}", spec.types[1..].join(", "));
+        say!("also: {}", spec.types[1..].join(", "));
     }
-    println!("\nfields");
+    say!("\nfields");
     for field in spec.fields {
         let default = field
             .default
@@ -92,13 +92,13 @@ fn describe(spec: &BlockSpec) {
         let alias = field
             .alias
             .map_or(String::new(), |a| format!(" (or `{a}`)"));
-        println!("  {}{alias}: {default}  {}", field.name, field.about);
+        say!("  {}{alias}: {default}  {}", field.name, field.about);
     }
-    println!("\noutputs");
+    say!("\noutputs");
     for output in spec.outputs {
-        println!("  {}: {}", output.name, output.kinds.join(", "));
+        say!("  {}: {}", output.name, output.kinds.join(", "));
     }
     if spec.dynamic_outputs.is_some() {
-        println!("  (they follow from the step's fields)");
+        say!("  (they follow from the step's fields)");
     }
 }

@@ -1,5 +1,13 @@
 //! The command line: arguments in, exit code out. Everything else is in the library.
 
+/// Prints a line to standard output. A reader that went away (`millrace blocks | head`) is no error.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod blocks;
 mod exec;
 mod host;
@@ -50,7 +58,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a definition on recorded files and live cameras.
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Run a definition once per line of inputs and print the results as JSON Lines.
     Exec(exec::ExecArgs),
     /// Check a definition and say everything that is wrong with it.

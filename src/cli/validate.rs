@@ -30,7 +30,7 @@ pub(super) fn run(args: &ValidateArgs) -> ExitCode {
         }
         Err(error) => {
             if args.json {
-                println!("{}", json!({"status": "error", "error": error.to_json()}));
+                say!("{}", json!({"status": "error", "error": error.to_json()}));
             } else {
                 eprintln!("error: {error}");
             }
@@ -46,7 +46,7 @@ fn print_plan(plan: &Plan, as_json: bool) {
         .map(|s| s.iter().map(|&at| &*plan.steps[at].step.name).collect())
         .collect();
     if as_json {
-        println!(
+        say!(
             "{}",
             json!({
                 "status": "ok",
@@ -58,15 +58,15 @@ fn print_plan(plan: &Plan, as_json: bool) {
         );
         return;
     }
-    println!("definition {} is sound", plan.document.hash);
-    println!(
+    say!("definition {} is sound", plan.document.hash);
+    say!(
         "  inputs   {}",
         list(plan.inputs().iter().map(|i| &*i.name))
     );
     for (i, stage) in stages.iter().enumerate() {
-        println!("  stage {}  {}", i + 1, list(stage.iter().copied()));
+        say!("  stage {}  {}", i + 1, list(stage.iter().copied()));
     }
-    println!("  outputs  {}", list(plan.outputs.iter().map(|o| &*o.name)));
+    say!("  outputs  {}", list(plan.outputs.iter().map(|o| &*o.name)));
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {

@@ -11,6 +11,8 @@ pub mod selector;
 pub mod step;
 mod steps;
 #[cfg(test)]
+pub mod testing;
+#[cfg(test)]
 mod tests;
 mod version;
 

@@ -80,14 +80,13 @@ impl Preview {
     /// # Errors
     /// If the window was closed or the display went away.
     pub fn show(&mut self, picture: &Image) -> Result<(), PreviewError> {
-        if let Some(message) = self
+        let failed = self
             .pipeline
             .bus()
-            .and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]))
+            .and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
+        if let Some(gst::MessageView::Error(error)) = failed.as_ref().map(|message| message.view())
         {
-            if let gst::MessageView::Error(error) = message.view() {
-                return Err(PreviewError::Window(error.error().to_string()));
-            }
+            return Err(PreviewError::Window(error.error().to_string()));
         }
         let pixels = picture.bgr();
         let wrong = |what: &str| PreviewError::Window(what.to_owned());

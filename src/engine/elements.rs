@@ -6,7 +6,9 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::run::{BranchState, Run};
-use crate::plan::{Elements, FieldShape, LineageId, Part, Plan, PlannedField, PlannedStep, Source};
+use crate::plan::{
+    Elements, FieldShape, Gate, LineageId, Part, Plan, PlannedField, PlannedStep, Source,
+};
 use crate::values::{Batch, Dict, Index, Value};
 
 /// The values of a step's fields for one element, in the order of the fields.
@@ -19,6 +21,9 @@ pub(super) struct StepElements<'a> {
     at: usize,
     planned: &'a PlannedStep,
     accepts_empty: bool,
+    /// Whether a closed condition keeps all elements from a block that wants to see empty ones: it
+    /// sees them as such.
+    all_masked: bool,
     /// Places of the elements.
     pub places: Places<'a>,
     /// Ranges of children of each element in the one lineage that is a level deeper.
@@ -42,6 +47,14 @@ impl Places<'_> {
     }
 }
 
+/// One element of a step.
+#[derive(Clone, Copy)]
+struct Element {
+    position: usize,
+    /// Whether a condition keeps it away, so that its data count as empty.
+    masked: bool,
+}
+
 /// What became of a field (or a whole element) while its value was put together.
 enum Filled {
     Value(Value),
@@ -60,20 +73,37 @@ impl<'a> StepElements<'a> {
         let children = planned
             .deeper
             .map(|id| (id, group(places.as_slice(), &run.indices[id])));
-        Self {
+        let mut elements = Self {
             plan,
             run,
             at,
             planned,
             accepts_empty: planned.step.spec.accepts_empty,
+            all_masked: false,
             places,
             children,
-        }
+        };
+        elements.all_masked = elements.sees_masked() && elements.is_closed();
+        elements
     }
 
     /// Whether nothing of the step may run: a closed scalar condition, or an empty scalar input.
     pub(super) fn is_discarded(&self) -> bool {
-        let closed = |gate: &crate::plan::Gate| match &self.run.branches[gate.branch] {
+        if self.accepts_empty {
+            return !self.all_masked && self.is_closed();
+        }
+        self.is_closed() || self.lacks_a_scalar()
+    }
+
+    /// Whether elements behind a closed condition reach the block as empty ones (engine
+    /// specification 6.3, 6.4). Without batches there is nothing that could be empty.
+    fn sees_masked(&self) -> bool {
+        let mut parts = self.planned.fields.iter().flat_map(|f| f.shape.parts());
+        self.accepts_empty && parts.any(|part| part.lineage.is_some())
+    }
+
+    fn is_closed(&self) -> bool {
+        let closed = |gate: &Gate| match &self.run.branches[gate.branch] {
             BranchState::Unregistered => true,
             BranchState::Scalar(open) => !open,
             // A condition over a batch on a step that has no place in any batch.
@@ -83,7 +113,7 @@ impl<'a> StepElements<'a> {
                     && !open.contains(&true)
             }
         };
-        self.planned.gates.iter().any(closed) || (!self.accepts_empty && self.lacks_a_scalar())
+        self.planned.gates.iter().any(closed)
     }
 
     fn lacks_a_scalar(&self) -> bool {
@@ -94,35 +124,41 @@ impl<'a> StepElements<'a> {
     /// Whether the conditions let a place of a lineage through: the place's prefix is selected at
     /// the level of each condition.
     fn is_open(&self, place: &Index) -> bool {
-        self.planned.gates.iter().all(|gate| {
-            let BranchState::Batch(id, open) = &self.run.branches[gate.branch] else {
-                return true;
-            };
-            let level = self.plan.lineages[*id].len();
-            if place.len() < level {
-                return true;
-            }
-            let places = &self.run.indices[*id];
-            match places.binary_search_by(|p| p.as_slice().cmp(&place[..level])) {
-                Ok(position) => open.get(position).copied().unwrap_or(false),
-                Err(_) => false,
-            }
-        })
+        let mut gates = self.planned.gates.iter();
+        !self.all_masked
+            && gates.all(|gate| {
+                let BranchState::Batch(id, open) = &self.run.branches[gate.branch] else {
+                    return true;
+                };
+                let level = self.plan.lineages[*id].len();
+                if place.len() < level {
+                    return true;
+                }
+                let places = &self.run.indices[*id];
+                match places.binary_search_by(|p| p.as_slice().cmp(&place[..level])) {
+                    Ok(position) => open.get(position).copied().unwrap_or(false),
+                    Err(_) => false,
+                }
+            })
     }
 
-    /// The values of the fields for the element at `position`; `None` if it is masked or empty.
-    pub(super) fn values(&self, position: usize) -> Option<FieldValues> {
-        if !self.planned.gates.is_empty() && !self.is_open(&self.places.as_slice()[position]) {
-            return None;
+    /// Puts the values of the fields for the element at `position` into `values`; answers whether
+    /// the element may run: it is neither masked nor empty.
+    pub(super) fn fill(&self, position: usize, values: &mut FieldValues) -> bool {
+        values.clear();
+        let gated = !self.planned.gates.is_empty();
+        let masked = gated && !self.is_open(&self.places.as_slice()[position]);
+        if masked && !self.sees_masked() {
+            return false;
         }
-        let mut values = SmallVec::with_capacity(self.planned.fields.len());
+        let element = Element { position, masked };
         for (f, field) in self.planned.fields.iter().enumerate() {
-            match self.field(f, field, position) {
+            match self.field(f, field, element) {
                 Filled::Value(value) => values.push(value),
-                Filled::Empty => return None,
+                Filled::Empty => return false,
             }
         }
-        Some(values)
+        true
     }
 
     /// The values of the fields for a whole batch: elements that remain, and per field a batch.
@@ -131,7 +167,8 @@ impl<'a> StepElements<'a> {
         let mut remaining = Vec::with_capacity(places.len());
         let mut rows: Vec<FieldValues> = Vec::with_capacity(places.len());
         for position in 0..places.len() {
-            if let Some(values) = self.values(position) {
+            let mut values = FieldValues::new();
+            if self.fill(position, &mut values) {
                 remaining.push(position);
                 rows.push(values);
             }
@@ -189,18 +226,18 @@ impl<'a> StepElements<'a> {
         }
     }
 
-    fn field(&self, f: usize, field: &PlannedField, position: usize) -> Filled {
+    fn field(&self, f: usize, field: &PlannedField, element: Element) -> Filled {
         match &field.shape {
             FieldShape::Whole(part) => {
                 if let Some(value) = self.run.overrides.get(&(self.at, f)) {
                     return Filled::Value(value.clone());
                 }
-                self.part(part, is_lifted(field, part), position)
+                self.part(part, is_lifted(field, part), element)
             }
             FieldShape::List(parts) => {
                 let mut items = Vec::with_capacity(parts.len());
                 for part in parts {
-                    match self.part(part, is_lifted(field, part), position) {
+                    match self.part(part, is_lifted(field, part), element) {
                         Filled::Value(value) => items.push(value),
                         Filled::Empty => return Filled::Empty,
                     }
@@ -210,7 +247,7 @@ impl<'a> StepElements<'a> {
             FieldShape::Map(parts) => {
                 let mut entries = Dict::with_capacity(parts.len());
                 for (key, part) in parts {
-                    match self.part(part, is_lifted(field, part), position) {
+                    match self.part(part, is_lifted(field, part), element) {
                         Filled::Value(value) => {
                             entries.insert(key.clone(), value);
                         }
@@ -222,7 +259,7 @@ impl<'a> StepElements<'a> {
         }
     }
 
-    fn part(&self, part: &Part, lifted: bool, position: usize) -> Filled {
+    fn part(&self, part: &Part, lifted: bool, element: Element) -> Filled {
         let Some(id) = part.lineage else {
             let value = self.run.scalar(&part.source);
             return if lifted && value.is_none() && !self.accepts_empty {
@@ -233,14 +270,18 @@ impl<'a> StepElements<'a> {
             };
         };
         if self.plan.lineages[id].len() == self.planned.depth {
-            let value = self.run.element(&part.source, position);
+            let value = if element.masked {
+                &Value::None
+            } else {
+                self.run.element(&part.source, element.position)
+            };
             return if value.is_none() && !self.accepts_empty {
                 Filled::Empty
             } else {
                 Filled::Value(value.clone())
             };
         }
-        self.group(&part.source, id, position)
+        self.group(&part.source, id, element.position)
     }
 
     fn lifted(&self, value: &Value, lifted: bool) -> Value {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::elements::StepElements;
+use super::elements::{FieldValues, StepElements};
 use super::run::{BranchState, Rows, Run, StepResult};
 use crate::blocks::{Block, BlockError, Context, Decision, Inputs, Output, Role, Row, Services};
 use crate::definition::error::{BlockProblem, ErrorClass, WorkflowError};
@@ -67,6 +67,19 @@ impl Stage {
             .map(|at| &*self.plan.steps[at].step.name)
             .collect();
         names.join("+")
+    }
+
+    /// The plan that the stage belongs to.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Puts another instance in the place of a step's block: the one that ran the step before a
+    /// swap, with its state. The block that was there is closed.
+    pub fn replace_block(&mut self, at: usize, block: Box<dyn Block>) {
+        if let Some((_, own)) = self.blocks.iter_mut().find(|(step, _)| *step == at) {
+            std::mem::replace(own, block).close();
+        }
     }
 
     /// Gives up the blocks, by step: a swap takes those of kept steps over and closes the others.
@@ -140,21 +153,24 @@ impl StepRun<'_> {
     ) -> Result<Given, WorkflowError> {
         let places = elements.places.as_slice();
         let mut given = self.nothing_given(places.len());
+        let mut values = FieldValues::new();
         for (position, place) in places.iter().enumerate() {
-            let output = match elements.values(position) {
-                None => None,
-                Some(values) => {
-                    let top = self.of_inputs().then(|| place.first().copied()).flatten();
-                    Some(self.call(block, run, &values, top)?)
+            if !elements.fill(position, &mut values) {
+                match &mut given {
+                    Given::Rows(rows) => rows.push(None),
+                    Given::Level(_) => {}
+                    Given::Decisions(all) => all.push(None),
                 }
-            };
-            match (&mut given, output) {
-                (Given::Rows(rows), None) => rows.push(None),
-                (Given::Rows(rows), Some(Output::One(row))) => rows.push(Some(self.checked(row)?)),
-                (Given::Level(_), None) => {}
-                (Given::Level(level), Some(Output::Many(new))) => self.add(level, place, new)?,
-                (Given::Decisions(all), None) => all.push(None),
-                (Given::Decisions(all), Some(Output::Next(decision))) => all.push(Some(decision)),
+                continue;
+            }
+            let top = self.of_inputs().then(|| place.first().copied()).flatten();
+            match (&mut given, self.call(block, run, &values, top)?) {
+                (Given::Rows(rows), Output::One(row)) => {
+                    self.check_row(&row)?;
+                    rows.push(Some(row));
+                }
+                (Given::Level(level), Output::Many(new)) => self.add(level, place, new)?,
+                (Given::Decisions(all), Output::Next(decision)) => all.push(Some(decision)),
                 _ => return Err(self.misbehaves()),
             }
         }
@@ -190,7 +206,8 @@ impl StepRun<'_> {
             (Given::Rows(rows), Output::Many(new)) => {
                 complete(new.len())?;
                 for (&position, row) in remaining.iter().zip(new) {
-                    rows[position] = Some(self.checked(row)?);
+                    self.check_row(&row)?;
+                    rows[position] = Some(row);
                 }
             }
             (Given::Level(level), Output::Nested(new)) => {
@@ -234,8 +251,9 @@ impl StepRun<'_> {
             // The place of an artificial element is not part of the new level's places.
             let mut place: Index = upper[..(depth - 1).min(upper.len())].into();
             place.push(i as u32);
+            self.check_row(&row)?;
             level.places.push(place);
-            level.rows.push(Some(self.checked(row)?));
+            level.rows.push(Some(row));
         }
         Ok(())
     }
@@ -267,10 +285,10 @@ impl StepRun<'_> {
         }
     }
 
-    fn checked(&self, row: Row) -> Result<Row, WorkflowError> {
+    fn check_row(&self, row: &Row) -> Result<(), WorkflowError> {
         let wanted = self.planned.outputs.len();
         if row.len() == wanted {
-            return Ok(row);
+            return Ok(());
         }
         Err(self.broken(format!(
             "it returned {} outputs, its description says {wanted}",

@@ -5,6 +5,7 @@
 pub mod anchor;
 pub mod line;
 pub mod overlap;
+pub mod polygon;
 pub mod zone;
 
 pub use anchor::Anchor;

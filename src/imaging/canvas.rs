@@ -22,9 +22,14 @@ pub struct Canvas<'a> {
 
 /// Width and height of a line of text in OpenCV's plain font, without what hangs below the line.
 pub fn text_size(text: &str, scale: f64, thickness: i32) -> opencv::Result<Pixel> {
-    let mut baseline = 0;
-    let size = imgproc::get_text_size(text, FONT_HERSHEY_SIMPLEX, scale, thickness, &mut baseline)?;
-    Ok([size.width, size.height])
+    Ok(text_extent(text, scale, thickness)?.0)
+}
+
+/// Width and height of a line of text, and how far letters may hang below the line.
+pub fn text_extent(text: &str, scale: f64, thickness: i32) -> opencv::Result<(Pixel, i32)> {
+    let mut below = 0;
+    let size = imgproc::get_text_size(text, FONT_HERSHEY_SIMPLEX, scale, thickness, &mut below)?;
+    Ok(([size.width, size.height], below))
 }
 
 impl<'a> Canvas<'a> {

@@ -5,6 +5,7 @@ mod depths;
 mod faults;
 mod gates;
 mod graph;
+pub mod identity;
 mod lifting;
 mod lineage;
 mod stages;
@@ -20,6 +21,7 @@ use crate::definition::error::WorkflowError;
 use crate::definition::step::Step;
 use crate::values::Value;
 
+pub use identity::{PlanDifference, StepIdentity};
 pub use lineage::{Lineage, MAX_DEPTH, WORKFLOW_INPUT};
 
 /// Context of errors that the graph shows.

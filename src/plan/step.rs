@@ -10,7 +10,7 @@ use super::graph::Graph;
 use super::lifting::Takes;
 use super::lineage::{Lineage, Lineages, MAX_DEPTH};
 use super::{
-    CONSTRUCTION, Elements, FieldShape, Gate, LineageId, Part, PlannedField, PlannedStep, Source,
+    CONSTRUCTION, Elements, FieldShape, LineageId, Part, PlannedField, PlannedStep, Source,
 };
 use crate::blocks::BlockSpec;
 use crate::definition::Document;

@@ -3,6 +3,8 @@
 //! appsink).
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crossbeam_channel::Sender;
 use gstreamer as gst;
@@ -24,6 +26,8 @@ pub(crate) struct Chain {
     pub pipeline: gst::Pipeline,
     /// Its end.
     pub sink: gst_app::AppSink,
+    /// Whether an RTSP server has named a video stream so far; true for other sources.
+    pub video_offered: Arc<AtomicBool>,
 }
 
 /// Builds the pipeline of a source. `udp` chooses the way of RTP packets; errors found while it runs
@@ -36,6 +40,7 @@ pub(crate) fn build(
 ) -> Result<Chain, SourceError> {
     let pipeline = gst::Pipeline::new();
     let (entry, sink) = tail(&pipeline, spec, name)?;
+    let mut video_offered = Arc::new(AtomicBool::new(true));
     match &spec.uri {
         SourceUri::File(path) => {
             let uri = file_uri(path, name)?;
@@ -51,14 +56,18 @@ pub(crate) fn build(
             set_up_http(&bin, address.clone(), spec.check_certificate);
         }
         SourceUri::Rtsp(address) => {
-            rtsp::head(&pipeline, &entry, address, spec, udp, name, signals)?;
+            video_offered = rtsp::head(&pipeline, &entry, address, spec, udp, name, signals)?;
         }
         SourceUri::Camera(camera) => {
             camera_head(&pipeline, &entry, camera, spec, name, signals)?;
         }
         SourceUri::Pattern(pattern) => pattern_head(&pipeline, &entry, pattern, name)?,
     }
-    Ok(Chain { pipeline, sink })
+    Ok(Chain {
+        pipeline,
+        sink,
+        video_offered,
+    })
 }
 
 /// Converter and appsink, linked; returns the pad that takes decoded pictures.

@@ -17,6 +17,7 @@ pub(crate) fn init() -> Result<(), SourceError> {
         .get_or_init(|| {
             gst::init().map_err(|e| e.to_string())?;
             prefer_reference_decoders();
+            quieten();
             Ok(())
         })
         .clone()
@@ -28,6 +29,15 @@ fn prefer_reference_decoders() {
     if let Some(decoder) = gst::Registry::get().lookup_feature("avdec_mjpeg") {
         decoder.set_rank(gst::Rank::PRIMARY + 1);
     }
+}
+
+/// GStreamer 1.22 complains about its own `rtspsrc` each time a connection fails; that goes to the log
+/// for developers instead of standard error.
+fn quieten() {
+    let levels = glib::LogLevels::all();
+    glib::log_set_handler(Some("GStreamer"), levels, false, false, |_, _, message| {
+        tracing::debug!("gstreamer: {}", scrub(message));
+    });
 }
 
 /// Makes an element.

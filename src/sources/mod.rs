@@ -83,7 +83,7 @@ impl Source {
         let supervisor = Supervisor::new(shared.clone(), signals.clone(), received);
         let thread = std::thread::Builder::new()
             .name(format!("source:{}", shared.identifier))
-            .spawn(move || supervisor.run())
+            .spawn(move || supervisor.guarded_run())
             .map_err(chain::internal)?;
         Ok(Self {
             shared,
@@ -206,12 +206,15 @@ fn look_at(uri: &SourceUri, name: &Redacted) -> Result<(), SourceError> {
     })
 }
 
-/// Why a path is no readable file.
+/// Why a path is no readable file. Nothing but an ordinary file is opened: a pipe would wait for its
+/// writer.
 fn unusable_file(path: &Path) -> Option<String> {
-    match File::open(path).and_then(|file| file.metadata()) {
+    let words = |error: std::io::Error| error.to_string().to_lowercase();
+    match path.metadata() {
+        Err(error) => Some(words(error)),
         Ok(file) if file.is_dir() => Some("it is a directory".to_owned()),
+        Ok(file) if !file.is_file() => Some("it is no ordinary file".to_owned()),
         Ok(file) if file.len() == 0 => Some("it is empty".to_owned()),
-        Ok(_) => None,
-        Err(error) => Some(error.to_string().to_lowercase()),
+        Ok(_) => File::open(path).err().map(words),
     }
 }

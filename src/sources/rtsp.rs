@@ -4,8 +4,8 @@
 //! Pads of `rtspsrc` come and go (a new transport, a new stream), so decoder and unpacker are made
 //! when a pad appears and replaced when the next one does.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::Sender;
 use gstreamer as gst;
@@ -21,7 +21,8 @@ use crate::redact::Redacted;
 /// Microseconds without an answer of the server after which a connection counts as dead.
 const TCP_TIMEOUT: u64 = 5_000_000;
 
-/// Puts `rtspsrc` into the pipeline; the decoded stream goes to `entry`.
+/// Puts `rtspsrc` into the pipeline; the decoded stream goes to `entry`. What is returned becomes true
+/// when the server names a video stream.
 pub(crate) fn head(
     pipeline: &gst::Pipeline,
     entry: &gst::Pad,
@@ -30,7 +31,7 @@ pub(crate) fn head(
     udp: bool,
     name: &Redacted,
     signals: &Sender<Signal>,
-) -> Result<(), SourceError> {
+) -> Result<Arc<AtomicBool>, SourceError> {
     let source = make("rtspsrc", name)?;
     source.set_property("location", address.location());
     if let Some((user, password)) = address.credentials() {
@@ -40,10 +41,9 @@ pub(crate) fn head(
     source.set_property_from_str("protocols", if udp { "udp+udp-mcast" } else { "tcp" });
     source.set_property("latency", spec.rtsp.latency.as_millis() as u32);
     source.set_property("tcp-timeout", TCP_TIMEOUT);
-    if !spec.check_certificate {
-        source.set_property_from_str("tls-validation-flags", "generic-error");
-    }
-    let taken = AtomicBool::new(false);
+    judge_certificates(&source, spec.check_certificate, name, signals);
+    let offered = Arc::new(AtomicBool::new(false));
+    let taken = offered.clone();
     source.connect("select-stream", false, move |args| {
         let caps = args.get(2).and_then(|v| v.get::<gst::Caps>().ok());
         let video = caps.is_some_and(|caps| {
@@ -77,7 +77,26 @@ pub(crate) fn head(
             }
         }
     });
-    Ok(())
+    Ok(offered)
+}
+
+/// Decides on certificates that nobody known here has signed.
+fn judge_certificates(
+    source: &gst::Element,
+    check: bool,
+    name: &Redacted,
+    signals: &Sender<Signal>,
+) {
+    let (name, signals) = (name.clone(), signals.clone());
+    source.connect("accept-certificate", false, move |_| {
+        if check {
+            let _ = signals.try_send(Signal::Fault(SourceError::Certificate {
+                source_name: name.clone(),
+                reason: "expired, for another host, or signed by nobody known here".to_owned(),
+            }));
+        }
+        Some((!check).to_value())
+    });
 }
 
 /// Links unpacker and decoder between a pad of `rtspsrc` and `entry`.

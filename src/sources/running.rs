@@ -1,6 +1,7 @@
 //! A pipeline at work: started, looked at, shut down.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -27,6 +28,7 @@ pub(crate) struct Running {
     /// The whole.
     pub pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
+    video_offered: Arc<AtomicBool>,
 }
 
 impl Running {
@@ -36,14 +38,22 @@ impl Running {
         shared: &Arc<Shared>,
         signals: &Sender<Signal>,
     ) -> Result<Self, String> {
-        let Chain { pipeline, sink } = chain;
+        let Chain {
+            pipeline,
+            sink,
+            video_offered,
+        } = chain;
         let mut feeder = Feeder::new(shared.clone());
         sink.set_callbacks(
             gst_app::AppSinkCallbacks::builder()
                 .new_sample(move |sink| feeder.take(sink))
                 .build(),
         );
-        let running = Self { pipeline, sink };
+        let running = Self {
+            pipeline,
+            sink,
+            video_offered,
+        };
         if let Some(bus) = running.pipeline.bus() {
             let signals = signals.clone();
             bus.set_sync_handler(move |_, message| {
@@ -67,21 +77,38 @@ impl Running {
     pub(crate) fn gave_up(&self, idle: Duration, name: &Redacted) -> Option<SourceError> {
         let (reads, queues) = self.at_work();
         let source_name = name.clone();
-        let linked = self.sink.static_pad("sink")?.current_caps().is_some();
-        if idle < LOOK || reads || (queues && idle < DRAIN) {
-            None
-        } else if queues && !linked {
-            Some(SourceError::NotVideo {
-                source_name,
-                reason: "it has no video stream".to_owned(),
-            })
-        } else {
-            Some(SourceError::Corrupt {
-                source_name,
-                frames: 0,
-                reason: "reading stopped before the first frame".to_owned(),
-            })
+        if idle < 2 * LOOK || reads || (queues && idle < DRAIN) {
+            return None;
         }
+        let media = self.media().unwrap_or_default();
+        if media.starts_with("text/") || media.starts_with("audio/") {
+            let reason = format!("it is {media}");
+            return Some(SourceError::NotVideo {
+                source_name,
+                reason,
+            });
+        }
+        Some(SourceError::Corrupt {
+            source_name,
+            frames: 0,
+            reason: "reading stopped before the first frame".to_owned(),
+        })
+    }
+
+    /// The media type that was recognised.
+    fn media(&self) -> Option<String> {
+        let elements = self.pipeline.iterate_recurse().into_iter().flatten();
+        elements
+            .filter(|e| e.factory().is_some_and(|f| f.name() == "typefind"))
+            .find_map(|e| {
+                let caps = e.static_pad("src")?.current_caps()?;
+                Some(caps.structure(0)?.name().to_string())
+            })
+    }
+
+    /// Whether the other side has no video among its streams.
+    pub(crate) fn offers_no_video(&self) -> bool {
+        !self.video_offered.load(Ordering::Relaxed)
     }
 
     /// Whether a thread of the pipeline reads, and whether one empties a queue.

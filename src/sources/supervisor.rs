@@ -72,8 +72,18 @@ impl Supervisor {
         }
     }
 
-    /// Runs until the source has ended, given up, or is closed.
-    pub(crate) fn run(mut self) {
+    /// Runs until the source has ended, given up, or is closed. A panic in here ends the source too.
+    pub(crate) fn guarded_run(self) {
+        let shared = self.shared.clone();
+        let run = std::panic::AssertUnwindSafe(|| self.run());
+        if std::panic::catch_unwind(run).is_err() {
+            let error = chain::internal("the supervisor of the source panicked");
+            shared.set_state(SourceState::Failed);
+            shared.queue.finish(Err(error));
+        }
+    }
+
+    fn run(mut self) {
         loop {
             let began = Instant::now();
             if self.shared.is_closed() {
@@ -277,6 +287,13 @@ impl Supervisor {
         match message.view() {
             gst::MessageView::Error(error) => {
                 let debug = error.debug().unwrap_or_default();
+                let unheard = running.is_some_and(Running::offers_no_video);
+                if refuses_transport(&error.error()) && unheard {
+                    return Some(Outcome::Failed(SourceError::NotVideo {
+                        source_name: self.shared.name.clone(),
+                        reason: "it has no video stream".to_owned(),
+                    }));
+                }
                 Some(Outcome::Failed(self.failure(&error.error(), &debug, watch)))
             }
             gst::MessageView::Warning(warning) => {

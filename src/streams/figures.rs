@@ -14,6 +14,7 @@ use crate::sources::{DropCause, SourceStats};
 pub struct Figures {
     results: AtomicU64,
     errors: AtomicU64,
+    swaps: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub damaged: u64,
     /// Dropped frames by cause.
     pub dropped: BTreeMap<&'static str, u64>,
+    /// Definitions that the stream moved to while it ran.
+    pub swaps: u64,
     /// How often the source came back.
     pub reconnects: u64,
     /// Median time from decoder to result.
@@ -61,27 +64,53 @@ fn micros(time: Duration) -> u64 {
     time.as_micros().clamp(1, 60_000_000) as u64
 }
 
-impl Figures {
-    pub(super) fn new(stages: Vec<String>) -> Self {
-        let stages = stages.into_iter().map(|name| (name, histogram())).collect();
+impl Default for Figures {
+    fn default() -> Self {
         let inner = Inner {
             latency: histogram(),
-            stages,
+            stages: Vec::new(),
             source: None,
         };
         Self {
             results: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            swaps: AtomicU64::new(0),
             inner: Mutex::new(inner),
         }
+    }
+}
+
+impl Figures {
+    /// The stages of a definition; times of stages that it keeps go on.
+    pub(super) fn stages(&self, names: Vec<String>) {
+        let mut inner = self.inner();
+        let mut old = std::mem::take(&mut inner.stages);
+        inner.stages = names
+            .into_iter()
+            .map(
+                |name| match old.iter().position(|(known, _)| *known == name) {
+                    Some(at) => old.swap_remove(at),
+                    None => (name, histogram()),
+                },
+            )
+            .collect();
+    }
+
+    pub(super) fn swapped(&self) {
+        self.swaps.fetch_add(1, Ordering::Relaxed);
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn stage(&self, stage: usize, time: Duration) {
-        if let Some((_, times)) = self.inner().stages.get_mut(stage) {
+    pub(super) fn stage(&self, stage: &str, time: Duration) {
+        if let Some((_, times)) = self
+            .inner()
+            .stages
+            .iter_mut()
+            .find(|(name, _)| name == stage)
+        {
             times.saturating_record(micros(time));
         }
     }
@@ -109,6 +138,7 @@ impl Figures {
         let mut snapshot = Snapshot {
             results: self.results(),
             errors: self.errors.load(Ordering::Relaxed),
+            swaps: self.swaps.load(Ordering::Relaxed),
             latency_p50: quantile(&inner.latency, 0.5),
             latency_p99: quantile(&inner.latency, 0.99),
             stages: inner

@@ -9,9 +9,14 @@
 //! number of frames in flight is bounded by the channels; what happens to frames that find no room
 //! is decided in one place, the queue of the source (files wait, cameras keep the newest). A frame
 //! on which a step fails travels on as an error, in its place. A stream ends when its source ends
-//! or [`Stream::stop`] is called; what is in flight comes out.
+//! or is stopped; what is in flight comes out.
+//!
+//! [`Stream::swap`] moves a running stream to another definition at a frame boundary: frames in
+//! flight finish on the old one, steps that both definitions have (same name, block and fields) keep
+//! their block instance and with it all state, and no frame is lost, repeated or reordered.
 
 mod figures;
+mod handoff;
 mod pipeline;
 mod report;
 
@@ -19,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 
 pub use figures::{Figures, Snapshot};
 pub use report::{DefinitionStamp, Report, Reporter};
@@ -30,11 +35,24 @@ use crate::engine::{Engine, Run, RuntimeInputs};
 use crate::plan::Plan;
 use crate::sources::{Frame, Source, SourceError};
 
+/// A definition as a stream runs it.
+#[derive(Debug)]
+pub struct Generation {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Which definition it is.
+    pub stamp: DefinitionStamp,
+    /// Name of the input that gets the frames.
+    pub image_input: String,
+}
+
 /// One frame at the end of its way.
 #[derive(Debug)]
 pub struct FrameResult {
     /// The frame.
     pub frame: Frame,
+    /// The definition that ran on it.
+    pub generation: Arc<Generation>,
     /// What the workflow made of it.
     pub run: Result<Run, WorkflowError>,
     /// Time from the decoder to the end of the last stage.
@@ -52,28 +70,42 @@ pub enum End {
     Failed(SourceError),
 }
 
+/// A definition, compiled and warm, to run on a stream.
+pub struct Replacement {
+    /// The engine. On a swap the blocks of steps that the running definition has too are replaced by
+    /// the running ones.
+    pub engine: Engine,
+    /// Which definition it is.
+    pub stamp: DefinitionStamp,
+    /// Name of the input that gets the frames.
+    pub image_input: String,
+}
+
 /// What to run on a source.
 pub struct StreamSpec {
     /// The source, open.
     pub source: Source,
-    /// The engine; its state becomes the stream's.
-    pub engine: Engine,
+    /// The definition; the engine's state becomes the stream's.
+    pub definition: Replacement,
     /// Parameters of the workflow.
     pub parameters: RuntimeInputs,
-    /// Name of the input that gets the frames.
-    pub image_input: String,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
 
+/// The stream has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stream has ended")]
+pub struct StreamEnded;
+
 /// A running stream.
 pub struct Stream {
-    plan: Arc<Plan>,
     results: Receiver<FrameResult>,
     figures: Arc<Figures>,
     stop: Arc<AtomicBool>,
+    swaps: Sender<Replacement>,
     entry: JoinHandle<End>,
-    stages: Vec<JoinHandle<()>>,
+    collector: JoinHandle<()>,
 }
 
 impl Stream {
@@ -83,11 +115,6 @@ impl Stream {
     /// If the machine refuses a thread.
     pub fn start(spec: StreamSpec) -> std::io::Result<Self> {
         pipeline::start(spec)
-    }
-
-    /// The plan that runs.
-    pub fn plan(&self) -> &Arc<Plan> {
-        &self.plan
     }
 
     /// Results in the order of the frames; ends with the stream.
@@ -100,29 +127,41 @@ impl Stream {
         &self.figures
     }
 
-    /// What makes the stream stop, for other threads.
-    pub fn stopper(&self) -> Stopper {
-        Stopper(self.stop.clone())
+    /// What controls the stream from other threads.
+    pub fn control(&self) -> Control {
+        Control {
+            stop: self.stop.clone(),
+            swaps: self.swaps.clone(),
+        }
     }
 
     /// Waits for the threads. All results must have been taken.
     pub fn join(self) -> End {
         drop(self.results);
-        for stage in self.stages {
-            // A stage cannot panic: blocks run behind a catch.
-            let _ = stage.join();
-        }
+        // Neither thread can panic: blocks run behind a catch.
+        let _ = self.collector.join();
         self.entry.join().unwrap_or(End::Stopped)
     }
 }
 
-/// Makes a stream stop; frames in flight still come out.
-#[derive(Clone, Debug)]
-pub struct Stopper(Arc<AtomicBool>);
+/// Controls a stream.
+#[derive(Clone)]
+pub struct Control {
+    stop: Arc<AtomicBool>,
+    swaps: Sender<Replacement>,
+}
 
-impl Stopper {
-    /// Stops the stream.
+impl Control {
+    /// Stops the stream; frames in flight still come out.
     pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Moves the stream to another definition at the next frame boundary.
+    ///
+    /// # Errors
+    /// If the stream has ended.
+    pub fn swap(&self, replacement: Replacement) -> Result<(), StreamEnded> {
+        self.swaps.send(replacement).map_err(|_| StreamEnded)
     }
 }

@@ -1,16 +1,19 @@
-//! The threads of a stream.
+//! The threads of a stream: an entry, a chain of stages, a collector of results.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{End, Figures, FrameResult, Stream, StreamSpec};
+use super::handoff::Handoff;
+use super::{End, Figures, FrameResult, Generation, Replacement, Stream, StreamSpec};
 use crate::clock::Clock;
 use crate::definition::error::WorkflowError;
 use crate::engine::{Assembler, Run, RuntimeInput, RuntimeInputs, Stage};
+use crate::plan::PlanDifference;
 use crate::sources::{Event, Frame, Source};
 use crate::values::Value;
 
@@ -18,60 +21,132 @@ use crate::values::Value;
 const WAITING: usize = 1;
 /// How long the entry waits for a frame before it looks whether it should stop.
 const TURN: Duration = Duration::from_millis(100);
+/// Swaps that may wait for the results of the definitions before them.
+const SWAPS: usize = 16;
 
 /// A frame between stages.
 struct Item {
     frame: Frame,
+    generation: Arc<Generation>,
     run: Result<Run, WorkflowError>,
+}
+
+/// What all threads of a stream share.
+#[derive(Clone)]
+struct Common {
+    id: Arc<str>,
+    figures: Arc<Figures>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Common {
+    fn spawn<T: Send + 'static>(
+        &self,
+        what: &str,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> std::io::Result<JoinHandle<T>> {
+        thread::Builder::new()
+            .name(format!("{what}:{}", self.id))
+            .spawn(run)
+    }
 }
 
 pub(super) fn start(spec: StreamSpec) -> std::io::Result<Stream> {
     let StreamSpec {
         source,
-        engine,
+        definition,
         parameters,
-        image_input,
         clock,
     } = spec;
-    let plan = engine.plan().clone();
-    let (assembler, stages) = engine.into_stages();
-    let figures = Arc::new(Figures::new(stages.iter().map(Stage::name).collect()));
+    let common = Common {
+        id: source.video_identifier().clone(),
+        figures: Arc::new(Figures::default()),
+        clock,
+    };
     let stop = Arc::new(AtomicBool::new(false));
-    let id = source.video_identifier().clone();
-    let named = |what: &str| thread::Builder::new().name(format!("{what}:{id}"));
-
-    let (first, mut next) = bounded::<Item>(WAITING);
+    let (swaps, swaps_due) = bounded(SWAPS);
+    let (chains, chains_due) = bounded(SWAPS);
+    let (chain, assembler, generation) = Chain::start(definition, None, &common, &chains)?;
     let entry = Entry {
         source,
         assembler,
         parameters,
-        image_input,
-        figures: figures.clone(),
+        generation,
+        chain,
+        swaps: swaps_due,
+        chains,
+        common: common.clone(),
         stop: stop.clone(),
-        clock: clock.clone(),
-        out: first,
     };
-    let entry = named("entry").spawn(move || entry.run())?;
-    let mut threads = Vec::with_capacity(stages.len() + 1);
-    for (at, stage) in stages.into_iter().enumerate() {
-        let (out, following) = bounded::<Item>(WAITING);
-        let input = std::mem::replace(&mut next, following);
-        let (figures, clock) = (figures.clone(), clock.clone());
-        threads.push(
-            named("stage").spawn(move || run_stage(at, stage, &input, &out, &figures, &*clock))?,
-        );
-    }
+    let entry = common.spawn("entry", move || entry.run())?;
     let (out, results) = bounded::<FrameResult>(WAITING);
-    let finish_figures = figures.clone();
-    threads.push(named("results").spawn(move || finish(&next, &out, &finish_figures, &*clock))?);
+    let (figures, clock) = (common.figures.clone(), common.clock.clone());
+    let collector = common.spawn("results", move || {
+        collect(&chains_due, &out, &figures, &*clock)
+    })?;
     Ok(Stream {
-        plan,
         results,
-        figures,
+        figures: common.figures,
         stop,
+        swaps,
         entry,
-        stages: threads,
+        collector,
     })
+}
+
+/// The way into the stages of one definition.
+struct Chain {
+    input: Sender<Item>,
+    handoff: Arc<Handoff>,
+}
+
+impl Chain {
+    /// Starts the stages of a definition. Those of `previous` hand their blocks over. The results
+    /// are announced to the collector behind `chains`.
+    fn start(
+        definition: Replacement,
+        previous: Option<(&Self, &Generation)>,
+        common: &Common,
+        chains: &Sender<Receiver<Item>>,
+    ) -> std::io::Result<(Self, Assembler, Arc<Generation>)> {
+        let Replacement {
+            engine,
+            stamp,
+            image_input,
+        } = definition;
+        let plan = engine.plan().clone();
+        let (assembler, stages) = engine.into_stages();
+        let kept = previous.map(|(_, old)| PlanDifference::between(&old.plan, &plan).kept);
+        let handoff = Arc::new(Handoff::new(stages.len()));
+        common
+            .figures
+            .stages(stages.iter().map(Stage::name).collect());
+        let (input, mut next) = bounded::<Item>(WAITING);
+        for stage in stages {
+            let (out, following) = bounded::<Item>(WAITING);
+            let worker = Worker {
+                name: stage.name(),
+                adopt: previous.zip(kept.as_ref()).map(|((chain, _), kept)| {
+                    let own = stage.steps().filter_map(|at| Some((at, *kept.get(&at)?)));
+                    (chain.handoff.clone(), own.collect())
+                }),
+                stage,
+                input: std::mem::replace(&mut next, following),
+                out,
+                handoff: handoff.clone(),
+                common: common.clone(),
+            };
+            common.spawn("stage", move || worker.run())?;
+        }
+        // The collector is gone only if nobody takes results any more; then the stream ends anyway.
+        let _ = chains.send(next);
+        let generation = Arc::new(Generation {
+            plan,
+            stamp,
+            image_input,
+        });
+        Ok((Self { input, handoff }, assembler, generation))
+    }
 }
 
 /// The way in: frames become runs.
@@ -79,98 +154,168 @@ struct Entry {
     source: Source,
     assembler: Assembler,
     parameters: RuntimeInputs,
-    image_input: String,
-    figures: Arc<Figures>,
+    generation: Arc<Generation>,
+    chain: Chain,
+    swaps: Receiver<Replacement>,
+    chains: Sender<Receiver<Item>>,
+    common: Common,
     stop: Arc<AtomicBool>,
-    clock: Arc<dyn Clock>,
-    out: Sender<Item>,
 }
 
 impl Entry {
     fn run(mut self) -> End {
         let end = self.pump();
-        self.figures.source(self.source.stats());
+        self.common.figures.source(self.source.stats());
         self.source.close();
         end
     }
 
     fn pump(&mut self) -> End {
-        let name: Arc<str> = self.image_input.as_str().into();
         let mut told = Duration::ZERO;
         while !self.stop.load(Ordering::Relaxed) {
+            while let Ok(replacement) = self.swaps.try_recv() {
+                self.swap(replacement);
+            }
             let event = match self.source.next(TURN) {
                 Ok(event) => event,
                 Err(error) => return End::Failed(error),
             };
+            let stream = self.common.id.clone();
             match event {
                 None => {}
-                Some(Event::Frame(frame)) => {
-                    let image = frame.image_named(name.clone());
-                    let batch = Value::list(vec![Value::Image(image)]);
-                    self.parameters
-                        .insert(self.image_input.clone(), RuntimeInput::Value(batch));
-                    let run = self.assembler.assemble(&self.parameters);
-                    if self.out.send(Item { frame, run }).is_err() {
-                        return End::Stopped;
-                    }
-                }
+                Some(Event::Frame(frame)) => match self.feed(frame) {
+                    true => {}
+                    false => return End::Stopped,
+                },
                 Some(Event::Changed(format)) => {
-                    tracing::info!(stream = %self.source.video_identifier(), ?format, "pictures changed");
+                    tracing::info!(%stream, ?format, "pictures changed")
                 }
                 Some(Event::Lost(error)) => {
-                    tracing::warn!(stream = %self.source.video_identifier(), %error, "source lost; trying again");
+                    tracing::warn!(%stream, %error, "source lost; trying again")
                 }
                 Some(Event::Recovered { attempts, outage }) => {
-                    tracing::warn!(stream = %self.source.video_identifier(), attempts, ?outage, "source is back");
+                    tracing::warn!(%stream, attempts, ?outage, "source is back");
                 }
                 Some(Event::Ended(ending)) => return End::Source(ending.warning()),
             }
-            let now = self.clock.monotonic();
+            let now = self.common.clock.monotonic();
             if now.saturating_sub(told) >= TURN {
-                self.figures.source(self.source.stats());
+                self.common.figures.source(self.source.stats());
                 told = now;
             }
         }
         End::Stopped
     }
-}
 
-fn run_stage(
-    at: usize,
-    mut stage: Stage,
-    input: &Receiver<Item>,
-    out: &Sender<Item>,
-    figures: &Figures,
-    clock: &dyn Clock,
-) {
-    for mut item in input {
-        if let Ok(run) = &mut item.run {
-            let started = clock.monotonic();
-            let outcome = stage.run(run);
-            figures.stage(at, clock.monotonic().saturating_sub(started));
-            if let Err(error) = outcome {
-                item.run = Err(error);
+    /// Hands a frame to the first stage; false if nobody takes results any more.
+    fn feed(&mut self, frame: Frame) -> bool {
+        let name = &self.generation.image_input;
+        let batch = Value::list(vec![Value::Image(frame.image_named(name.as_str().into()))]);
+        self.parameters
+            .insert(name.clone(), RuntimeInput::Value(batch));
+        let run = self.assembler.assemble(&self.parameters);
+        let generation = self.generation.clone();
+        self.chain
+            .input
+            .send(Item {
+                frame,
+                generation,
+                run,
+            })
+            .is_ok()
+    }
+
+    /// Moves the stream over to another definition. Frames in flight finish on the old one.
+    fn swap(&mut self, replacement: Replacement) {
+        let previous = Some((&self.chain, &*self.generation));
+        match Chain::start(replacement, previous, &self.common, &self.chains) {
+            Ok((chain, assembler, generation)) => {
+                self.parameters.shift_remove(&self.generation.image_input);
+                // Dropping the old way in ends the old stages behind their last frame.
+                self.chain = chain;
+                self.assembler = assembler;
+                self.generation = generation;
+                self.common.figures.swapped();
             }
-        }
-        if out.send(item).is_err() {
-            return;
+            Err(error) => {
+                tracing::error!(stream = %self.common.id, %error, "the machine refuses a thread; the old definition goes on");
+            }
         }
     }
 }
 
-fn finish(input: &Receiver<Item>, out: &Sender<FrameResult>, figures: &Figures, clock: &dyn Clock) {
-    for Item { frame, run } in input {
-        let latency = clock.monotonic().saturating_sub(frame.arrived);
-        figures.result(run.is_err(), latency);
-        if out
-            .send(FrameResult {
-                frame,
-                run,
-                latency,
-            })
-            .is_err()
-        {
+/// The thread of a stage.
+struct Worker {
+    name: String,
+    stage: Stage,
+    /// Where kept blocks come from, and which: position in the new plan, position in the old.
+    adopt: Option<(Arc<Handoff>, HashMap<usize, usize>)>,
+    input: Receiver<Item>,
+    out: Sender<Item>,
+    handoff: Arc<Handoff>,
+    common: Common,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Ok(mut item) = self.input.recv() {
+            self.adopt_kept_blocks();
+            if let Ok(run) = &mut item.run {
+                let started = self.common.clock.monotonic();
+                let outcome = self.stage.run(run);
+                let time = self.common.clock.monotonic().saturating_sub(started);
+                self.common.figures.stage(&self.name, time);
+                if let Err(error) = outcome {
+                    item.run = Err(error);
+                }
+            }
+            if self.out.send(item).is_err() {
+                break;
+            }
+        }
+        // A definition that never saw a frame still passes on what it was handed.
+        self.adopt_kept_blocks();
+        self.handoff.deposit(self.stage.into_blocks());
+    }
+
+    fn adopt_kept_blocks(&mut self) {
+        let Some((from, kept)) = self.adopt.take() else {
             return;
+        };
+        for (at, was) in kept {
+            if let Some(block) = from.take(was) {
+                self.stage.replace_block(at, block);
+            }
+        }
+    }
+}
+
+fn collect(
+    chains: &Receiver<Receiver<Item>>,
+    out: &Sender<FrameResult>,
+    figures: &Figures,
+    clock: &dyn Clock,
+) {
+    for chain in chains {
+        for Item {
+            frame,
+            generation,
+            run,
+        } in chain
+        {
+            let latency = clock.monotonic().saturating_sub(frame.arrived);
+            figures.result(run.is_err(), latency);
+            if out
+                .send(FrameResult {
+                    frame,
+                    generation,
+                    run,
+                    latency,
+                })
+                .is_err()
+            {
+                return;
+            }
         }
     }
 }

@@ -1,14 +1,11 @@
 //! Results of a stream as JSON: one object per frame, with the definition that made it.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value as Json, json};
 
 use super::FrameResult;
 use crate::definition::DefinitionHash;
 use crate::definition::error::WorkflowError;
 use crate::engine::Produced;
-use crate::plan::Plan;
 use crate::values::serialise::OutputOptions;
 use crate::values::{Dict, Image, Timestamp, Value};
 
@@ -48,12 +45,10 @@ pub struct Report {
     pub picture: Image,
 }
 
-/// Writes results of one plan as JSON.
+/// Writes results as JSON.
 #[derive(Clone)]
 pub struct Reporter {
-    plan: Arc<Plan>,
-    stamp: DefinitionStamp,
-    /// Models of the plan, by id, with the hash of their weights.
+    /// Models in memory, by id, with the hash of their weights.
     models: Json,
     options: OutputOptions,
     with_images: bool,
@@ -62,15 +57,8 @@ pub struct Reporter {
 impl Reporter {
     /// A reporter; with `with_images` pictures in outputs are written as base64 JPEG, without they
     /// are left out (`null`).
-    pub fn new(
-        plan: Arc<Plan>,
-        stamp: DefinitionStamp,
-        options: OutputOptions,
-        with_images: bool,
-    ) -> Self {
+    pub fn new(options: OutputOptions, with_images: bool) -> Self {
         Self {
-            plan,
-            stamp,
             models: Json::Array(Vec::new()),
             options,
             with_images,
@@ -78,8 +66,11 @@ impl Reporter {
     }
 
     /// The same reporter naming these models on every result.
-    pub fn with_models(self, models: Json) -> Self {
-        Self { models, ..self }
+    pub fn with_models(&self, models: Json) -> Self {
+        Self {
+            models,
+            ..self.clone()
+        }
     }
 
     /// The report of a result: stream, frame, times, definition, and `outputs` or `error`. The
@@ -93,7 +84,7 @@ impl Reporter {
             "frame_timestamp": video.frame_timestamp.isoformat(),
             "time_seconds": result.frame.time.as_secs_f64(),
             "latency_ms": (result.latency.as_secs_f64() * 1e5).round() / 100.0,
-            "definition": self.stamp.to_json(now),
+            "definition": result.generation.stamp.to_json(now),
             "models": self.models,
         });
         let mut picture = None;
@@ -114,7 +105,7 @@ impl Reporter {
         picture: &mut Option<Image>,
     ) -> Result<Map<String, Json>, Json> {
         let run = result.run.as_ref().map_err(WorkflowError::to_json)?;
-        let objects = run.produced(&self.plan);
+        let objects = run.produced(&result.generation.plan);
         let Some(object) = objects.into_iter().next() else {
             return Ok(Map::new());
         };
@@ -133,7 +124,7 @@ impl Reporter {
                     without_images(produced)
                 };
                 let json = produced
-                    .to_json(&self.plan, &self.options)
+                    .to_json(&result.generation.plan, &self.options)
                     .map_err(|e| e.to_json())?;
                 Ok((produced.name.to_string(), json))
             })

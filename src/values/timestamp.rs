@@ -42,6 +42,12 @@ impl Timestamp {
         self.offset.map(|o| o.local_minus_utc())
     }
 
+    /// The time with its offset from UTC, if that is known.
+    pub fn zoned_time(&self) -> Option<DateTime<FixedOffset>> {
+        let offset = self.offset?;
+        self.local.and_local_timezone(offset).single()
+    }
+
     /// Date and time of day as written, without the offset.
     pub fn local(&self) -> NaiveDateTime {
         self.local

@@ -53,3 +53,27 @@ impl VideoMetadata {
             .unwrap_or_else(|| self.frame_timestamp.unix_seconds())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The block clock of `blocks-video.md` 0.4.
+    #[test]
+    fn files_go_by_frame_numbers_and_everything_else_by_timestamps() {
+        let taken = Timestamp::from_unix_micros(5_500_000);
+        let mut video = VideoMetadata::synthetic("a".into(), taken);
+        video.frame_number = 60;
+        for (from_file, fps, seconds) in [
+            (Some(true), Some(30.0), 2.0),
+            (Some(true), Some(0.0), 5.5),
+            (Some(true), None, 5.5),
+            (Some(false), Some(30.0), 5.5),
+            (None, Some(30.0), 5.5),
+        ] {
+            video.comes_from_video_file = from_file;
+            video.fps = fps;
+            assert_eq!(video.block_seconds(), seconds, "{from_file:?} {fps:?}");
+        }
+    }
+}

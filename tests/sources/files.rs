@@ -203,7 +203,7 @@ fn a_file_in_real_time_keeps_its_own_speed() {
     }
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(350), "{took:?}");
-    assert!(took <= Duration::from_millis(1500), "{took:?}");
+    assert!(took <= Duration::from_secs(4), "{took:?}");
 }
 
 #[test]
@@ -259,6 +259,7 @@ fn files_that_cannot_be_played_say_why() {
         broken("random.mp4", &|b| scramble(b)),
         broken("empty.mp4", &Vec::clear),
         failure(dir.path().to_str().unwrap()),
+        failure("file:///dev/null"),
         failure(sound_only(dir.path()).as_str()),
     ];
     for error in no_video {

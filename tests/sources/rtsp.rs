@@ -68,7 +68,7 @@ fn frames_come_with_growing_numbers_and_true_times() {
     assert_eq!(last.total_frames, None);
     assert!(last.video_identifier.starts_with("127.0.0.1/cam"));
     let measured = last.measured_fps.unwrap();
-    assert!((15.0..40.0).contains(&measured), "{measured}");
+    assert!((10.0..80.0).contains(&measured), "{measured}");
     assert_eq!(source.stats().state, SourceState::Running);
 }
 
@@ -107,7 +107,7 @@ fn a_camera_that_dies_and_comes_back_goes_on_by_itself() {
     assert_eq!(stats.state, SourceState::Running);
     assert!(stats.last_error.is_some());
     assert!(
-        down.elapsed() < Duration::from_secs(4),
+        down.elapsed() < Duration::from_secs(6),
         "{:?}",
         down.elapsed()
     );
@@ -132,7 +132,7 @@ fn a_camera_that_falls_silent_is_found_out_and_fetched_again() {
     };
     assert!(waited >= Duration::from_millis(600));
     assert!(
-        since.elapsed() < Duration::from_secs(3),
+        since.elapsed() < Duration::from_secs(4),
         "{:?}",
         since.elapsed()
     );
@@ -193,6 +193,62 @@ fn udp_is_taken_when_the_camera_offers_nothing_else() {
     tcp.rtsp.transport = RtspTransport::Tcp;
     let source = Source::open(tcp).unwrap();
     assert!(matches!(lost(&source), SourceError::Refused { .. }));
+}
+
+#[test]
+fn other_codecs_and_sound_beside_them_are_taken() {
+    let cameras = [
+        "( audiotestsrc is-live=true ! mulawenc ! rtppcmupay name=pay0 pt=0 \
+           videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! \
+           jpegenc ! rtpjpegpay name=pay1 pt=26 )",
+        "( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! \
+           x265enc tune=zerolatency speed-preset=ultrafast key-int-max=5 ! rtph265pay name=pay0 pt=96 )",
+    ];
+    for launch in cameras {
+        let setup = Setup {
+            launch: Some(launch),
+            ..Setup::default()
+        };
+        let camera = RtspServer::start(CameraClip::shapes(), setup);
+        let source = Source::open(impatient(&camera.url())).unwrap();
+        let frames = take(&source, 3);
+        check_order(&frames);
+        assert_eq!(frames[0].image.planes().unwrap().height, 240);
+    }
+    let sound = "( audiotestsrc is-live=true ! mulawenc ! rtppcmupay name=pay0 pt=0 )";
+    let setup = Setup {
+        launch: Some(sound),
+        ..Setup::default()
+    };
+    let camera = RtspServer::start(CameraClip::shapes(), setup);
+    let error = next(&open(&camera.url())).unwrap_err();
+    assert!(matches!(error, SourceError::NotVideo { .. }), "{error:?}");
+}
+
+#[test]
+fn a_camera_that_comes_back_with_another_picture_says_so() {
+    let mut camera = camera();
+    let source = Source::open(impatient(&camera.url())).unwrap();
+    let before = next_frame(&source);
+    assert_eq!(before.image.width(), 640);
+    camera.stop();
+    camera.change(
+        "( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! \
+           jpegenc ! rtpjpegpay name=pay0 pt=26 )",
+    );
+    camera.restart();
+    let format = loop {
+        match next(&source).unwrap() {
+            Event::Changed(format) => break format,
+            Event::Frame(frame) => assert_eq!(frame.image.width(), 640),
+            _ => {}
+        }
+    };
+    assert_eq!((format.width, format.height), (320, 240));
+    let after = next_frame(&source);
+    assert_eq!(after.image.width(), 320);
+    assert!(after.number > before.number);
+    assert_eq!(source.stats().info.unwrap().format, format);
 }
 
 #[test]

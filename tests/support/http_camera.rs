@@ -9,10 +9,15 @@ use std::time::Duration;
 
 use super::clips::scramble;
 
+/// `viewer:hunter2` as a browser sends it.
+const LOGIN: &str = "Basic dmlld2VyOmh1bnRlcjI=";
+
 /// What every request is answered with.
 pub enum Answer {
     /// This file.
     File(Vec<u8>),
+    /// This file, for the user `viewer` with the password `hunter2`.
+    Guarded(Vec<u8>),
     /// A status line such as `404 Not Found`, and no content.
     Status(&'static str),
     /// Pictures of noise, 320×240, at 20 per second, this many per connection.
@@ -73,12 +78,23 @@ fn serve(mut to: TcpStream, answer: &Answer, alive: &AtomicBool) -> std::io::Res
     let mut request = [0; 4096];
     let read = to.read(&mut request)?;
     let head_only = request[..read].starts_with(b"HEAD");
+    let has_login = request[..read]
+        .windows(LOGIN.len())
+        .any(|words| words == LOGIN.as_bytes());
     match answer {
-        Answer::File(bytes) => {
+        Answer::Guarded(_) if !has_login => {
+            write!(
+                to,
+                "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"cam\"\r\n\
+                 Content-Length: 0\r\nConnection: close\r\n\r\n"
+            )?;
+        }
+        Answer::File(bytes) | Answer::Guarded(bytes) => {
             let length = bytes.len();
             write!(
                 to,
-                "HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                "HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: {length}\r\n\
+                 Connection: close\r\n\r\n"
             )?;
             if !head_only {
                 to.write_all(bytes)?;

@@ -75,6 +75,8 @@ pub struct Setup {
     pub login: Option<(String, String)>,
     /// Whether only UDP is offered.
     pub udp_only: bool,
+    /// A pipeline to send instead of the clip.
+    pub launch: Option<&'static str>,
 }
 
 /// A camera; stops when dropped.
@@ -179,12 +181,17 @@ impl RtspServer {
         });
     }
 
+    /// Sends this pipeline from the next start on.
+    pub fn change(&mut self, launch: &'static str) {
+        self.setup.launch = Some(launch);
+    }
+
     fn factory(&self, alive: &Arc<AtomicBool>) -> rtsp::RTSPMediaFactory {
         let factory = rtsp::RTSPMediaFactory::new();
-        factory.set_launch(
+        factory.set_launch(self.setup.launch.unwrap_or(
             "( appsrc name=src is-live=true format=time block=true max-bytes=500000 ! h264parse ! \
              rtph264pay name=pay0 pt=96 config-interval=-1 )",
-        );
+        ));
         factory.set_shared(true);
         factory.set_protocols(match self.setup.udp_only {
             true => rtsp::gst_rtsp::RTSPLowerTrans::UDP,
@@ -193,11 +200,10 @@ impl RtspServer {
         let (clip, alive, silent) = (self.clip.clone(), alive.clone(), self.silent.clone());
         factory.connect_media_configure(move |_, media| {
             let bin = media.element().downcast::<gst::Bin>().unwrap();
-            let source = bin
-                .by_name("src")
-                .unwrap()
-                .downcast::<gst_app::AppSrc>()
-                .unwrap();
+            let Some(source) = bin.by_name("src") else {
+                return;
+            };
+            let source = source.downcast::<gst_app::AppSrc>().unwrap();
             source.set_caps(Some(&clip.caps));
             let (clip, alive, silent) = (clip.clone(), alive.clone(), silent.clone());
             std::thread::spawn(move || send(&clip, &source, &alive, &silent));

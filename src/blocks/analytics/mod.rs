@@ -7,6 +7,7 @@ pub mod detection_event_log;
 mod golden;
 pub mod line_counter;
 pub mod overlap;
+pub mod overlap_analysis;
 pub mod path_deviation;
 pub mod time_in_zone;
 pub mod velocity;
@@ -23,6 +24,7 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &line_counter::V1,
     &line_counter::V2,
     &overlap::BLOCK,
+    &overlap_analysis::BLOCK,
     &path_deviation::V1,
     &path_deviation::V2,
     &time_in_zone::V1,

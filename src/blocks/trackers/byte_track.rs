@@ -4,7 +4,11 @@
 //! Ids start at 1 and are given when a track becomes active. A lost track stays matchable for one
 //! frame more than its time allows. At most [`MAX_LOST`] lost tracks are kept, the newest.
 
-use super::association::{Kalman, Matcher};
+mod track;
+
+use track::{Candidate, State, Track, motion_noise};
+
+use super::association::Matcher;
 use crate::geometry::iou;
 
 /// Lost tracks that are remembered at most.
@@ -60,37 +64,6 @@ struct Work {
     unconfirmed: Vec<usize>,
     found_again: Vec<usize>,
     matcher: Matcher,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Tracked,
-    Lost,
-    Gone,
-}
-
-#[derive(Clone, Debug)]
-struct Track {
-    filter: Kalman<8>,
-    state: State,
-    active: bool,
-    id: Option<i64>,
-    /// Matches since the start or since the track was found again.
-    length: i64,
-    first_frame: i64,
-    last_frame: i64,
-    /// Frame on which the track's time ran out last.
-    expired: i64,
-}
-
-/// A row that takes part in the matching.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    corners: [f64; 4],
-    /// Centre, width divided by height, height.
-    measurement: [f64; 4],
-    confidence: f64,
-    taken: bool,
 }
 
 impl ByteTrack {
@@ -364,88 +337,6 @@ impl ByteTrack {
         }
         !pool.is_empty()
     }
-}
-
-impl Track {
-    fn new(candidate: &Candidate, frame: i64) -> Self {
-        let h = candidate.measurement[3];
-        let deviations = [
-            h / 10.0,
-            h / 10.0,
-            1e-2,
-            h / 10.0,
-            h / 16.0,
-            h / 16.0,
-            1e-5,
-            h / 16.0,
-        ];
-        Self {
-            filter: Kalman::new(candidate.measurement, deviations.map(|d| d * d)),
-            state: State::Tracked,
-            active: false,
-            id: None,
-            length: 1,
-            first_frame: frame,
-            last_frame: frame,
-            expired: -1,
-        }
-    }
-
-    /// Corrects the track by the box that it was matched with.
-    fn hit(&mut self, candidate: &Candidate, frame: i64) {
-        let h = self.filter.mean[3];
-        let deviations = [h / 20.0, h / 20.0, 1e-1, h / 20.0];
-        self.filter
-            .update(&candidate.measurement, &deviations.map(|d| d * d));
-        self.length = match self.state {
-            State::Tracked => self.length + 1,
-            State::Lost | State::Gone => 0,
-        };
-        self.state = State::Tracked;
-        self.last_frame = frame;
-    }
-
-    fn activate(&mut self, next_id: &mut i64) {
-        self.active = true;
-        if self.id.is_none() {
-            self.id = Some(*next_id);
-            *next_id += 1;
-        }
-    }
-
-    fn age(&self) -> i64 {
-        self.last_frame - self.first_frame
-    }
-
-    fn corners(&self) -> [f64; 4] {
-        let [x, y, aspect, h, ..] = self.filter.mean;
-        let (left, top) = (x - aspect * h / 2.0, y - h / 2.0);
-        [left, top, left + aspect * h, top + h]
-    }
-}
-
-impl Candidate {
-    /// The row, unless its box is empty or no box at all. Measured in 32 bits as in the reference.
-    fn new(corners: &[f64; 4], confidence: f64) -> Option<Self> {
-        let [x1, y1, x2, y2] = *corners;
-        let usable = corners.iter().all(|c| c.is_finite()) && x2 - x1 > 0.0 && y2 - y1 > 0.0;
-        if !usable {
-            return None;
-        }
-        let (x, y, w, h) = (x1 as f32, y1 as f32, (x2 - x1) as f32, (y2 - y1) as f32);
-        Some(Self {
-            corners: [x, y, x + w, y + h].map(f64::from),
-            measurement: [x + w / 2.0, y + h / 2.0, w / h, h].map(f64::from),
-            confidence,
-            taken: false,
-        })
-    }
-}
-
-/// Variances by which the state grows uncertain in one frame, for a box of this height.
-fn motion_noise(h: f64) -> [f64; 8] {
-    let (place, speed) = (h / 20.0, h / 160.0);
-    [place, place, 1e-2, place, speed, speed, 1e-5, speed].map(|d| d * d)
 }
 
 #[cfg(test)]

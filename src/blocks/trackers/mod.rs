@@ -4,10 +4,12 @@ pub mod association;
 pub mod byte_track;
 pub mod byte_tracker;
 mod camera_motion;
+mod class_votes;
 mod corner_track;
 pub mod instances;
 mod observed_track;
 pub mod stabilize_detections;
+pub mod track_class_lock;
 pub mod trackers_botsort;
 pub mod trackers_bytetrack;
 pub mod trackers_ocsort;
@@ -22,6 +24,7 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &byte_tracker::V2,
     &byte_tracker::V3,
     &stabilize_detections::BLOCK,
+    &track_class_lock::BLOCK,
     &trackers_botsort::BLOCK,
     &trackers_bytetrack::BLOCK,
     &trackers_ocsort::BLOCK,

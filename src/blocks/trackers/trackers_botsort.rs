@@ -361,11 +361,9 @@ impl Track {
         // P = A P A', where A turns place and velocity and leaves the rest.
         let covariance = &mut self.filter.covariance;
         for first in [0, 4] {
-            for column in 0..8 {
-                let turned =
-                    motion.turn([covariance[first][column], covariance[first + 1][column]]);
-                [covariance[first][column], covariance[first + 1][column]] = turned;
-            }
+            let (x, y) = (covariance[first], covariance[first + 1]);
+            covariance[first] = std::array::from_fn(|c| motion.turn([x[c], y[c]])[0]);
+            covariance[first + 1] = std::array::from_fn(|c| motion.turn([x[c], y[c]])[1]);
         }
         for row in covariance {
             for first in [0, 4] {

@@ -1,5 +1,6 @@
 //! Change of detections or images.
 
+pub mod detection_offset;
 pub mod detections_filter;
 pub mod detections_transformation;
 pub mod dynamic_crop;
@@ -10,6 +11,7 @@ use super::BlockSpec;
 /// The blocks of the family, sorted by type identifier.
 pub static BLOCKS: &[&BlockSpec] = &[
     &static_crop::ABSOLUTE,
+    &detection_offset::BLOCK,
     &detections_filter::BLOCK,
     &detections_transformation::BLOCK,
     &dynamic_crop::BLOCK,

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::{HostArgs, LoadError, REFUSED, host, load_definition};
 use crate::blocks::Services;
@@ -18,9 +18,12 @@ use crate::blocks::state::CacheStore;
 use crate::clock::Clock;
 use crate::delivery::webhook::{Condition, Webhook};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
+use crate::models::ModelStore;
 use crate::plan::Plan;
 use crate::sources::{Source, SourceSpec, SourceUri};
-use crate::streams::{DefinitionStamp, End, Reporter, Snapshot, Stopper, Stream, StreamSpec};
+use crate::streams::{
+    Control, DefinitionStamp, End, Replacement, Reporter, Snapshot, Stream, StreamSpec,
+};
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
 use progress::Progress;
@@ -111,6 +114,7 @@ struct Job<'a> {
     image_input: String,
     parameters: RuntimeInputs,
     services: Services,
+    stamp: DefinitionStamp,
     reporter: Reporter,
     webhook: Option<Webhook>,
     specs: Vec<SourceSpec>,
@@ -148,13 +152,14 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
         fetched_at: services.clock.now(),
     };
     let options = OutputOptions::new(services.clock.now());
-    let reporter = Reporter::new(plan.clone(), stamp, options, args.include_images);
+    let reporter = Reporter::new(options, args.include_images);
     Ok(Job {
         args,
         plan,
         image_input,
         parameters,
         services,
+        stamp,
         reporter,
         webhook,
         specs,
@@ -232,7 +237,7 @@ fn source_specs(args: &RunArgs) -> Result<Vec<SourceSpec>, RunError> {
 /// A stream under way, with the thread that writes its results.
 struct Running {
     name: String,
-    stopper: Stopper,
+    control: Control,
     figures: Arc<crate::streams::Figures>,
     thread: JoinHandle<Finished>,
 }
@@ -261,7 +266,7 @@ impl Job<'_> {
                 }
             }
         }
-        stop_on_ctrl_c(running.iter().map(|r| r.stopper.clone()).collect());
+        stop_on_ctrl_c(running.iter().map(|r| r.control.clone()).collect());
         progress.follow(&running);
         let mut summaries = Vec::new();
         for stream in running {
@@ -286,7 +291,7 @@ impl Job<'_> {
             failures += usize::from(progress::summarise(name, finished, elapsed));
         }
         if let (Some(counts), Some(webhook)) = (delivered, &self.webhook) {
-            println!("events to {}: {counts}", webhook.redacted_url());
+            say!("events to {}: {counts}", webhook.redacted_url());
             failures += usize::from(counts.lost() > 0);
         }
         if failures == 0 {
@@ -310,14 +315,17 @@ impl Job<'_> {
             Writer::create(self.args, &name, self.specs.len() > 1).map_err(|e| e.to_string())?;
         let stream = Stream::start(StreamSpec {
             source,
-            engine,
+            definition: Replacement {
+                engine,
+                stamp: self.stamp.clone(),
+                image_input: self.image_input.clone(),
+            },
             parameters: self.parameters.clone(),
-            image_input: self.image_input.clone(),
             clock: self.services.clock.clone(),
         })
         .map_err(|e| format!("the machine refuses a thread: {e}"))?;
         progress.add(&name);
-        let (stopper, figures) = (stream.stopper(), stream.figures().clone());
+        let (control, figures) = (stream.control(), stream.figures().clone());
         let job = ResultLoop {
             stream,
             writer,
@@ -325,6 +333,7 @@ impl Job<'_> {
             webhook: self.webhook.clone(),
             wanted: self.args.video_output.clone(),
             clock: self.services.clock.clone(),
+            models: self.services.models.clone(),
         };
         let thread = thread::Builder::new()
             .name(format!("write:{name}"))
@@ -332,7 +341,7 @@ impl Job<'_> {
             .map_err(|e| format!("the machine refuses a thread: {e}"))?;
         Ok(Running {
             name,
-            stopper,
+            control,
             figures,
             thread,
         })
@@ -347,14 +356,32 @@ struct ResultLoop {
     webhook: Option<Webhook>,
     wanted: Option<String>,
     clock: Arc<dyn Clock>,
+    models: Arc<ModelStore>,
+}
+
+/// The models in memory: id and hash of the weights.
+fn loaded_models(models: &ModelStore) -> Json {
+    let loaded = models
+        .list()
+        .into_iter()
+        .filter(|m| m.loaded_since.is_some());
+    loaded
+        .map(|m| json!({"id": m.id, "sha256": m.sha256}))
+        .collect()
 }
 
 impl ResultLoop {
     fn run(mut self) -> Finished {
         let figures = self.stream.figures().clone();
-        let stopper = self.stream.stopper();
+        let control = self.stream.control();
         let mut problem = None;
+        let mut stamped = false;
         for result in self.stream.results() {
+            if !stamped {
+                // With the first result the models of the definition are loaded.
+                self.reporter = self.reporter.with_models(loaded_models(&self.models));
+                stamped = true;
+            }
             let report = self
                 .reporter
                 .report(&result, self.clock.now(), self.wanted.as_deref());
@@ -369,7 +396,7 @@ impl ResultLoop {
             {
                 // Results that cannot be kept are no reason to go on as if they were.
                 problem = Some(error.to_string());
-                stopper.stop();
+                control.stop();
             }
         }
         let end = self.stream.join();
@@ -385,7 +412,7 @@ impl ResultLoop {
 }
 
 /// The first Ctrl-C (or SIGTERM) stops all streams, the second ends the process.
-fn stop_on_ctrl_c(stoppers: Vec<Stopper>) {
+fn stop_on_ctrl_c(streams: Vec<Control>) {
     let watch = move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -396,7 +423,7 @@ fn stop_on_ctrl_c(stoppers: Vec<Stopper>) {
         runtime.block_on(async {
             interrupted().await;
             eprintln!("stopping; what is in flight is written (Ctrl-C again to end at once)");
-            stoppers.iter().for_each(Stopper::stop);
+            streams.iter().for_each(Control::stop);
             interrupted().await;
             std::process::exit(130);
         });

@@ -125,12 +125,12 @@ fn millis(time: Duration) -> String {
 pub(super) fn summarise(name: &str, finished: &Finished, elapsed: Duration) -> bool {
     let now = &finished.snapshot;
     let fps = now.results as f64 / elapsed.as_secs_f64().max(1e-9);
-    println!(
+    say!(
         "{name}: {} frames in {:.1} s, {fps:.1} fps",
         now.results,
         elapsed.as_secs_f64()
     );
-    println!(
+    say!(
         "  latency   p50 {}, p99 {}",
         millis(now.latency_p50),
         millis(now.latency_p99)
@@ -141,7 +141,7 @@ pub(super) fn summarise(name: &str, finished: &Finished, elapsed: Duration) -> b
         .map(|(stage, time)| format!("{stage} {}", millis(*time)))
         .collect();
     if !stages.is_empty() {
-        println!("  stages    {} (median)", stages.join(", "));
+        say!("  stages    {} (median)", stages.join(", "));
     }
     let causes: Vec<String> = now
         .dropped
@@ -149,7 +149,7 @@ pub(super) fn summarise(name: &str, finished: &Finished, elapsed: Duration) -> b
         .filter(|(_, n)| **n > 0)
         .map(|(cause, n)| format!("{n} {cause}"))
         .collect();
-    println!(
+    say!(
         "  dropped   {}",
         if causes.is_empty() {
             "none".into()
@@ -158,35 +158,35 @@ pub(super) fn summarise(name: &str, finished: &Finished, elapsed: Duration) -> b
         }
     );
     if now.reconnects > 0 {
-        println!("  reconnects {}", now.reconnects);
+        say!("  reconnects {}", now.reconnects);
     }
     if now.damaged > 0 {
-        println!("  damaged   {} frames (packets were missing)", now.damaged);
+        say!("  damaged   {} frames (packets were missing)", now.damaged);
     }
     if now.errors > 0 {
-        println!(
+        say!(
             "  errors    {} frames; their lines hold the reasons",
             now.errors
         );
         if let Some(first) = &finished.written.first_error {
-            println!("            first: {first}");
+            say!("            first: {first}");
         }
     }
     for path in &finished.written.files {
-        println!("  written   {}", path.display());
+        say!("  written   {}", path.display());
     }
     let mut failed = now.errors > 0;
     if let Some(problem) = &finished.problem {
-        println!("  failed    {problem}");
+        say!("  failed    {problem}");
         failed = true;
     }
     match &finished.end {
         Some(End::Failed(error)) => {
-            println!("  failed    {error}");
+            say!("  failed    {error}");
             failed = true;
         }
-        Some(End::Source(Some(warning))) => println!("  warning   {warning}"),
-        Some(End::Stopped) => println!("  stopped"),
+        Some(End::Source(Some(warning))) => say!("  warning   {warning}"),
+        Some(End::Stopped) => say!("  stopped"),
         Some(End::Source(None)) | None => {}
     }
     failed

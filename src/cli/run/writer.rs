@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use super::RunArgs;
 use crate::delivery::jsonl::{JsonLines, JsonLinesError};
 use crate::delivery::preview::{Preview, PreviewError};
-use crate::delivery::video::{VideoError, VideoWriter};
+use crate::delivery::video::{VideoError, VideoOptions, VideoWriter};
 use crate::streams::{FrameResult, Report};
 
 /// Writes the results of one stream.
 pub(super) struct Writer {
     lines: Option<JsonLines>,
     film: Film,
+    first_film: Option<PathBuf>,
+    /// Films that are done.
+    films: Vec<PathBuf>,
     preview: Option<Preview>,
     first_error: Option<String>,
 }
@@ -20,7 +23,12 @@ pub(super) struct Writer {
 enum Film {
     None,
     Due(PathBuf),
-    Open(VideoWriter),
+    Open {
+        film: VideoWriter,
+        path: PathBuf,
+        /// Width and height.
+        size: (usize, usize),
+    },
 }
 
 /// What was written.
@@ -84,8 +92,13 @@ impl Writer {
         };
         Ok(Self {
             lines,
-            film,
             preview,
+            first_film: match &film {
+                Film::Due(path) => Some(path.clone()),
+                _ => None,
+            },
+            films: Vec::new(),
+            film,
             first_error: None,
         })
     }
@@ -111,15 +124,38 @@ impl Writer {
         Ok(())
     }
 
+    /// Films the picture of a report. A film has one size: when a camera changes its own, the next
+    /// film begins, `<name>-2.mp4` and so on.
     fn film(&mut self, report: &Report, result: &FrameResult) -> Result<(), WriteError> {
-        if let Film::Due(path) = &self.film {
-            let fps = result.frame.video.fps.unwrap_or(25.0);
-            self.film = Film::Open(VideoWriter::create(path, fps)?);
+        if matches!(self.film, Film::None) {
+            return Ok(());
         }
-        if let Film::Open(film) = &mut self.film {
-            film.write(&report.picture, result.frame.time)?;
+        let pixels = report.picture.bgr();
+        let size = (pixels.width, pixels.height);
+        let next = match &self.film {
+            Film::Due(path) => Some(path.clone()),
+            Film::Open { size: open, .. } if *open != size => self.next_film(),
+            Film::Open { .. } | Film::None => None,
+        };
+        if let Some(path) = next {
+            if let Film::Open { film, path, .. } = std::mem::replace(&mut self.film, Film::None) {
+                self.films.push(path);
+                film.finish()?;
+            }
+            let options = VideoOptions::new(result.frame.video.fps.unwrap_or(25.0));
+            let film = VideoWriter::create(&path, size.0, size.1, options)?;
+            self.film = Film::Open { film, path, size };
+        }
+        if let Film::Open { film, .. } = &mut self.film {
+            film.write_at(&pixels, result.frame.time)?;
         }
         Ok(())
+    }
+
+    fn next_film(&self) -> Option<PathBuf> {
+        let path = self.first_film.as_ref()?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        Some(path.with_file_name(format!("{stem}-{}.mp4", self.films.len() + 2)))
     }
 
     /// Closes everything; files are whole afterwards.
@@ -135,8 +171,9 @@ impl Writer {
                 outcome = Err(error.into());
             }
         }
-        if let Film::Open(film) = self.film {
-            written.files.push(film.path().to_owned());
+        written.files.extend(self.films);
+        if let Film::Open { film, path, .. } = self.film {
+            written.files.push(path);
             if let Err(error) = film.finish() {
                 outcome = outcome.and(Err(error.into()));
             }

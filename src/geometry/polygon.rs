@@ -1,0 +1,174 @@
+//! Areas of simple polygons and of what two of them share.
+
+/// Whether a closed line is a polygon in the sense of geographic systems: it encloses something and
+/// touches itself nowhere.
+pub fn is_simple(points: &[[f64; 2]]) -> bool {
+    let n = points.len();
+    if n < 3 || area(points) == 0.0 {
+        return false;
+    }
+    let edge = |i: usize| (points[i], points[(i + 1) % n]);
+    for i in 0..n {
+        let (a, b) = edge(i);
+        let (_, c) = edge((i + 1) % n);
+        // The next edge must not lead back over this one.
+        if turn(a, b, c) == 0.0 && dot(a, b, c) < 0.0 {
+            return false;
+        }
+        let neighbours = |j: usize| j == i + 1 || (i == 0 && j == n - 1);
+        for j in (i + 1..n).filter(|&j| !neighbours(j)) {
+            let (c, d) = edge(j);
+            if touch(a, b, c, d) {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Area that a closed line encloses.
+pub fn area(points: &[[f64; 2]]) -> f64 {
+    let next = points.iter().cycle().skip(1);
+    let doubled: f64 = points
+        .iter()
+        .zip(next)
+        .map(|(a, b)| a[0] * b[1] - b[0] * a[1])
+        .sum();
+    doubled.abs() / 2.0
+}
+
+/// Area that two simple polygons share.
+///
+/// The plane is cut into strips at the heights of all corners and crossings; within a strip the edges
+/// do not cross, so that its width at half height is exact.
+pub fn shared_area(a: &[[f64; 2]], b: &[[f64; 2]]) -> f64 {
+    let (edges_a, edges_b) = (edges(a), edges(b));
+    let mut heights: Vec<f64> = a.iter().chain(b).map(|p| p[1]).collect();
+    for &(p, q) in &edges_a {
+        heights.extend(edges_b.iter().filter_map(|&(r, s)| crossing(p, q, r, s)));
+    }
+    heights.sort_by(f64::total_cmp);
+    heights.dedup();
+    let (mut spans_a, mut spans_b) = (Vec::new(), Vec::new());
+    let mut total = 0.0;
+    for strip in heights.windows(2) {
+        let middle = (strip[0] + strip[1]) / 2.0;
+        spans(&edges_a, middle, &mut spans_a);
+        spans(&edges_b, middle, &mut spans_b);
+        let mut width = 0.0;
+        for own in spans_a.chunks_exact(2) {
+            for other in spans_b.chunks_exact(2) {
+                width += (own[1].min(other[1]) - own[0].max(other[0])).max(0.0);
+            }
+        }
+        total += width * (strip[1] - strip[0]);
+    }
+    total
+}
+
+type Edge = ([f64; 2], [f64; 2]);
+
+fn edges(points: &[[f64; 2]]) -> Vec<Edge> {
+    let next = points.iter().cycle().skip(1);
+    points.iter().copied().zip(next.copied()).collect()
+}
+
+/// Where a horizontal line crosses the edges, from left to right.
+fn spans(edges: &[Edge], height: f64, out: &mut Vec<f64>) {
+    out.clear();
+    let crossed = edges
+        .iter()
+        .filter(|(p, q)| (p[1] > height) != (q[1] > height));
+    out.extend(crossed.map(|(p, q)| {
+        let share = (height - p[1]) / (q[1] - p[1]);
+        p[0] + share * (q[0] - p[0])
+    }));
+    out.sort_by(f64::total_cmp);
+}
+
+/// Height at which two edges cross, if they do so at one point.
+fn crossing(p: [f64; 2], q: [f64; 2], r: [f64; 2], s: [f64; 2]) -> Option<f64> {
+    let (first, second) = (turn(r, s, p), turn(r, s, q));
+    let apart = |x: f64, y: f64| (x > 0.0 && y < 0.0) || (x < 0.0 && y > 0.0);
+    (apart(first, second) && apart(turn(p, q, r), turn(p, q, s)))
+        .then(|| p[1] + first / (first - second) * (q[1] - p[1]))
+}
+
+/// Twice the signed area of a triangle: on which side of the line from `a` to `b` does `c` lie.
+fn turn(a: [f64; 2], b: [f64; 2], c: [f64; 2]) -> f64 {
+    (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+}
+
+/// Whether the way from `b` to `c` goes on (positive) or back (negative) after that from `a` to `b`.
+fn dot(a: [f64; 2], b: [f64; 2], c: [f64; 2]) -> f64 {
+    (b[0] - a[0]) * (c[0] - b[0]) + (b[1] - a[1]) * (c[1] - b[1])
+}
+
+/// Whether two edges have a point in common.
+fn touch(a: [f64; 2], b: [f64; 2], c: [f64; 2], d: [f64; 2]) -> bool {
+    let overlap = |axis: usize| {
+        a[axis].min(b[axis]) <= c[axis].max(d[axis]) && c[axis].min(d[axis]) <= a[axis].max(b[axis])
+    };
+    overlap(0)
+        && overlap(1)
+        && turn(a, b, c) * turn(a, b, d) <= 0.0
+        && turn(c, d, a) * turn(c, d, b) <= 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SQUARE: [[f64; 2]; 4] = [[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]];
+
+    #[test]
+    fn shared_areas_of_squares_diamonds_and_notches() {
+        assert_eq!(area(&SQUARE), 100.0);
+        let moved = SQUARE.map(|[x, y]| [x + 6.0, y + 7.0]);
+        assert_eq!(shared_area(&SQUARE, &moved), 12.0);
+        let diamond = [[5.0, -5.0], [15.0, 5.0], [5.0, 15.0], [-5.0, 5.0]];
+        assert!((shared_area(&SQUARE, &diamond) - 100.0).abs() < 1e-9);
+        let smaller = [[5.0, 0.0], [10.0, 5.0], [5.0, 10.0], [0.0, 5.0]];
+        assert!((shared_area(&SQUARE, &smaller) - 50.0).abs() < 1e-9);
+        let notch = [
+            [0.0, 0.0],
+            [5.0, 5.0],
+            [10.0, 0.0],
+            [10.0, 10.0],
+            [0.0, 10.0],
+        ];
+        assert!((shared_area(&SQUARE, &notch) - 75.0).abs() < 1e-9);
+        assert_eq!(
+            shared_area(&SQUARE, &SQUARE.map(|[x, y]| [x + 10.0, y])),
+            0.0
+        );
+    }
+
+    #[test]
+    fn a_line_that_touches_itself_is_no_polygon() {
+        assert!(is_simple(&SQUARE));
+        assert!(!is_simple(&[
+            [0.0, 0.0],
+            [10.0, 10.0],
+            [10.0, 0.0],
+            [0.0, 10.0]
+        ]));
+        // Out and back.
+        assert!(!is_simple(&[
+            [0.0, 0.0],
+            [10.0, 0.0],
+            [4.0, 0.0],
+            [4.0, 5.0]
+        ]));
+        assert!(!is_simple(&[[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]]));
+        let eight = [
+            [0.0, 0.0],
+            [5.0, 5.0],
+            [10.0, 0.0],
+            [10.0, 10.0],
+            [5.0, 5.0],
+            [0.0, 10.0],
+        ];
+        assert!(!is_simple(&eight));
+    }
+}
