@@ -2,7 +2,7 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`engine`], [`definitions`], [`models`], [`sources`],
-//! [`streams`], [`delivery`], `http`, [`cli`].
+//! [`streams`], [`delivery`], [`http`], [`cli`].
 
 pub mod blocks;
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod definitions;
 pub mod delivery;
 pub mod engine;
 pub mod geometry;
+pub mod http;
 pub mod imaging;
 pub mod models;
 pub mod plan;
