@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use millrace::blocks::Services;
-use millrace::definition::DefinitionHash;
+use millrace::definitions::DefinitionStamp;
 use millrace::engine::{Engine, RuntimeInput, RuntimeInputs};
 use millrace::models::{Confidence, DetectParams, ModelStore, RuntimeSettings};
 use millrace::plan::Plan;
 use millrace::sources::{Event, Frame, Source, SourceSpec};
-use millrace::streams::{DefinitionStamp, Replacement, Reporter, Stream, StreamSpec};
+use millrace::streams::{Replacement, Reporter, Stream, StreamSpec};
 use millrace::values::deserialise::InputOptions;
 use millrace::values::serialise::OutputOptions;
 use millrace::values::{Image, Timestamp};
@@ -185,12 +185,7 @@ fn full_pipeline(services: &Services, clip: &Path) -> Result<Duration> {
     let plan = Arc::new(Plan::compile(&definition)?);
     let engine = Engine::new(plan, services.clone(), InputOptions::default())?;
     let now = services.clock.now();
-    let stamp = DefinitionStamp {
-        hash: DefinitionHash::of(&definition),
-        version: None,
-        source: "file",
-        fetched_at: now,
-    };
+    let stamp = DefinitionStamp::inline(&definition, now);
     let reporter = Reporter::new(OutputOptions::new(now), false);
     let started = Instant::now();
     let stream = Stream::start(StreamSpec {

@@ -1,16 +1,18 @@
 //! millrace runs Roboflow Workflows definitions on live cameras and recorded video.
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
-//! [`definition`], [`blocks`], [`plan`], [`engine`], `definitions`, [`models`], [`sources`],
-//! [`streams`], [`delivery`], `http`, [`cli`].
+//! [`definition`], [`blocks`], [`plan`], [`engine`], [`definitions`], [`models`], [`sources`],
+//! [`streams`], [`delivery`], [`http`], [`cli`].
 
 pub mod blocks;
 pub mod cli;
 pub mod clock;
 pub mod definition;
+pub mod definitions;
 pub mod delivery;
 pub mod engine;
 pub mod geometry;
+pub mod http;
 pub mod imaging;
 pub mod models;
 pub mod plan;

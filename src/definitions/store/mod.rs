@@ -1,0 +1,408 @@
+//! Where definitions are kept and found.
+//!
+//! [`DefinitionStore::get`] answers from memory while an entry is within its time-to-live; that path
+//! takes no network, no disk and no other thread. Otherwise one flight to the platform is under way
+//! per entry, however many ask ([`flight`]); what it brings back changes what is
+//! known ([`state`]).
+//! Definitions in files are looked at with every request.
+//!
+//! The store has one thread of its own, so it can be asked from inside and outside of any runtime.
+//! Nobody who has, or could have, a copy waits longer than [`Settings::patience`].
+
+mod entry;
+mod flight;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Notify;
+
+use super::disk::{DiskCache, DiskCopy};
+use super::error::DefinitionError;
+use super::file::{self, WatchedFile};
+use super::fingerprint;
+use super::freshness::{Freshness, Refusal};
+use super::key::{DefinitionKey, PlatformKey};
+use super::platform::Platform;
+use super::schedule;
+use super::settings::Settings;
+use super::stamp::{Fetched, Source};
+use super::subscription::Subscription;
+use crate::clock::Clock;
+use crate::definition::canonical::DefinitionHash;
+pub(super) use entry::Entry;
+
+/// Most entries in memory; the one that was not used for longest goes first. Entries that somebody
+/// subscribed to stay.
+const MAX_ENTRIES: usize = 1024;
+/// Longest time between two rounds of the refresher.
+const LONGEST_ROUND: Duration = Duration::from_secs(1);
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Demand {
+    /// A definition within its time-to-live.
+    #[default]
+    Cached,
+    /// What its source gives now (`use_cache` is false). A copy that stands in says so: its stamp
+    /// is stale and has the error.
+    Fresh,
+}
+
+impl Demand {
+    /// The demand of a request with this `use_cache`.
+    pub fn of(use_cache: bool) -> Self {
+        if use_cache { Self::Cached } else { Self::Fresh }
+    }
+}
+
+/// Finds definitions and keeps them fresh. See the module for the contract.
+pub struct DefinitionStore {
+    pub(super) shared: Arc<Shared>,
+    runtime: Option<Runtime>,
+}
+
+/// What flights and the refresher share with the store.
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<dyn Clock>,
+    platform: Platform,
+    disk: Option<DiskCache>,
+    entries: DashMap<Arc<str>, Arc<Entry>>,
+    pub(super) handle: Handle,
+    /// Wakes the refresher.
+    pub(super) wake: Notify,
+}
+
+impl DefinitionStore {
+    /// A store with these settings.
+    ///
+    /// # Errors
+    /// If its thread cannot be started.
+    pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, DefinitionError> {
+        let settings = settings.checked();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("definitions")
+            .enable_all()
+            .build()
+            .map_err(|error| DefinitionError::Internal(error.to_string()))?;
+        let disk = settings.disk.then(|| {
+            DiskCache::new(
+                &settings.cache_dir,
+                settings.single_tenant,
+                settings.offline,
+            )
+        });
+        let shared = Arc::new(Shared {
+            platform: Platform::new(settings.platform.clone()),
+            disk,
+            entries: DashMap::new(),
+            handle: runtime.handle().clone(),
+            wake: Notify::new(),
+            settings,
+            clock,
+        });
+        Ok(Self {
+            shared,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// How it behaves.
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// The definition under a key. With [`Demand::Cached`], an entry whose source fails is answered
+    /// from what there is; its stamp tells.
+    ///
+    /// # Errors
+    /// If neither its source nor a copy gives the definition, and with [`Demand::Fresh`] also if
+    /// the platform refuses it.
+    pub async fn get(
+        &self,
+        key: &DefinitionKey,
+        demand: Demand,
+    ) -> Result<Arc<Fetched>, DefinitionError> {
+        let (entry, key) = match self.shared.begin(key, demand)? {
+            Begun::Answered(answer) => return Ok(answer),
+            Begun::Absent(entry, key) => (entry, key),
+        };
+        let fetch = self.shared.clone().fetch(entry, key, demand);
+        let fetched = self.shared.handle.spawn(fetch).await;
+        fetched.unwrap_or_else(|_| Err(cut_off()))
+    }
+
+    /// The same for threads outside of any runtime: waits.
+    ///
+    /// # Errors
+    /// See [`Self::get`].
+    pub fn get_blocking(
+        &self,
+        key: &DefinitionKey,
+        demand: Demand,
+    ) -> Result<Arc<Fetched>, DefinitionError> {
+        let (entry, key) = match self.shared.begin(key, demand)? {
+            Begun::Answered(answer) => return Ok(answer),
+            Begun::Absent(entry, key) => (entry, key),
+        };
+        let (answer, wait) = std::sync::mpsc::sync_channel(1);
+        let fetch = self.shared.clone().fetch(entry, key, demand);
+        self.shared.handle.spawn(async move {
+            // The receiver is gone only if its thread is.
+            let _ = answer.send(fetch.await);
+        });
+        wait.recv().unwrap_or_else(|_| Err(cut_off()))
+    }
+
+    /// Asks the source of a definition now, whatever its time-to-live says.
+    ///
+    /// # Errors
+    /// See [`Self::get`].
+    pub fn refresh_now(&self, key: &DefinitionKey) -> Result<Arc<Fetched>, DefinitionError> {
+        self.get_blocking(key, Demand::Fresh)
+    }
+
+    /// Subscribes to a definition: its entry is kept fresh, and every content whose hash is another
+    /// than that of the content given before (at first: `running`) is sent. Nothing is fetched here;
+    /// a definition that is not in memory is fetched by the refresher's next round.
+    ///
+    /// # Errors
+    /// If the key can have no definition.
+    pub fn subscribe(
+        &self,
+        key: &DefinitionKey,
+        running: Option<DefinitionHash>,
+    ) -> Result<Subscription, DefinitionError> {
+        let entry = self.shared.entry(&self.shared.with_own_key(key))?;
+        let subscription = Subscription::new(entry, running, self.shared.clock.monotonic());
+        self.shared.wake.notify_one();
+        Ok(subscription)
+    }
+
+    /// The state of every entry, sorted by id.
+    pub fn freshness(&self) -> Vec<Freshness> {
+        let mut rows: Vec<Freshness> = self
+            .shared
+            .entries()
+            .iter()
+            .map(|entry| entry.freshness(&self.shared))
+            .collect();
+        rows.sort_by(|a, b| (&a.id, &a.tenant).cmp(&(&b.id, &b.tenant)));
+        rows
+    }
+
+    /// The keys in memory that are shown under this id.
+    pub fn keys(&self, id: &str) -> Vec<DefinitionKey> {
+        self.shared
+            .entries()
+            .iter()
+            .map(|entry| entry.key())
+            .filter(|key| key.to_string() == id)
+            .collect()
+    }
+
+    /// Notes that a stream refused a definition (it does not compile, a model is missing), or with
+    /// `None` that it took the newest one.
+    pub fn note_refusal(&self, key: &DefinitionKey, refusal: Option<Refusal>) {
+        if let Ok(entry) = self.shared.entry(&self.shared.with_own_key(key)) {
+            entry.note_refusal(refusal);
+        }
+    }
+
+    /// The names of the definitions in the watched folder, sorted.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn folder_names(&self) -> std::io::Result<Vec<String>> {
+        match &self.shared.settings.folder {
+            Some(folder) => file::names(folder),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The disk copy of a definition, with the API key that a request without one would get.
+    ///
+    /// # Errors
+    /// If it is there but damaged.
+    pub fn disk_copy(
+        &self,
+        key: &DefinitionKey,
+    ) -> Result<Option<DiskCopy>, super::disk::DamagedCopy> {
+        match (&self.shared.disk, self.shared.with_own_key(key)) {
+            (Some(disk), DefinitionKey::Platform(key)) => disk.read(&key),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Drop for DefinitionStore {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl std::fmt::Debug for DefinitionStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DefinitionStore({} entries)", self.shared.entries.len())
+    }
+}
+
+fn cut_off() -> DefinitionError {
+    DefinitionError::Internal("the store was closed".into())
+}
+
+/// How a request begins.
+enum Begun {
+    /// Memory or a file answered it.
+    Answered(Arc<Fetched>),
+    /// The platform has to be asked.
+    Absent(Arc<Entry>, PlatformKey),
+}
+
+impl Shared {
+    /// Answers a request from memory or from a file if that is possible.
+    fn begin(&self, key: &DefinitionKey, demand: Demand) -> Result<Begun, DefinitionError> {
+        let key = self.with_own_key(key);
+        let entry = self.entry(&key)?;
+        let now = self.clock.monotonic();
+        entry.touch(now);
+        let DefinitionKey::Platform(key) = key else {
+            return entry.look(self).map(Begun::Answered);
+        };
+        let ready = match demand {
+            Demand::Cached => entry.state().ready(now),
+            Demand::Fresh => None,
+        };
+        Ok(match ready {
+            Some(ready) => Begun::Answered(ready),
+            None => Begun::Absent(entry, key),
+        })
+    }
+
+    /// The entry of a key; a new one knows nothing yet.
+    fn entry(&self, key: &DefinitionKey) -> Result<Arc<Entry>, DefinitionError> {
+        let name = key.memory_key(self.settings.single_tenant);
+        if let Some(entry) = self.entries.get(name.as_str()) {
+            return Ok(entry.clone());
+        }
+        let file = self.file_of(key)?;
+        let name: Arc<str> = name.into();
+        let now = self.clock.monotonic();
+        let entry = self
+            .entries
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Entry::new(name, key.clone(), file, now)))
+            .clone();
+        self.make_room();
+        Ok(entry)
+    }
+
+    /// The key with the server's own API key, if it has none.
+    fn with_own_key(&self, key: &DefinitionKey) -> DefinitionKey {
+        match (key, &self.settings.api_key) {
+            (DefinitionKey::Platform(key), Some(own)) => {
+                DefinitionKey::Platform(key.clone().or_key(own))
+            }
+            _ => key.clone(),
+        }
+    }
+
+    /// The file that holds a definition, if one does.
+    fn file_of(&self, key: &DefinitionKey) -> Result<Option<WatchedFile>, DefinitionError> {
+        let (path, source) = match key {
+            DefinitionKey::Platform(platform) => {
+                let bad = |id: &str| matches!(id, "" | "." | "..");
+                if bad(platform.workspace()) || bad(platform.workflow()) {
+                    return Err(DefinitionError::Name {
+                        id: key.to_string(),
+                    });
+                }
+                return Ok(None);
+            }
+            DefinitionKey::Local(id) => {
+                if !file::is_local_id(id) {
+                    return Err(folder_error(
+                        id,
+                        "a local id has letters, digits, `_` and `-` only",
+                    ));
+                }
+                let path = self.settings.cache_dir.join(fingerprint::local_path(id));
+                (path, Source::File)
+            }
+            DefinitionKey::Folder(name) => {
+                let Some(folder) = &self.settings.folder else {
+                    return Err(folder_error(name, "no folder of definitions was named"));
+                };
+                let path = file::in_folder(folder, name).map_err(|e| folder_error(name, &e))?;
+                (path, Source::Folder)
+            }
+            DefinitionKey::File(path) => (path.clone(), Source::File),
+        };
+        Ok(Some(WatchedFile::new(path, source)))
+    }
+
+    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.entries.iter().map(|entry| entry.clone()).collect()
+    }
+
+    /// Forgets the entry that was not used for longest, if there are too many.
+    fn make_room(&self) {
+        if self.entries.len() <= MAX_ENTRIES {
+            return;
+        }
+        let oldest = self
+            .entries()
+            .into_iter()
+            .filter(|entry| !entry.is_subscribed())
+            .min_by_key(|entry| entry.used());
+        if let Some(entry) = oldest {
+            self.entries.remove(entry.name());
+        }
+    }
+
+    /// Forgets an entry that has nothing to tell. Others may be about to use it: then it stays.
+    fn forget_empty(&self, entry: &Arc<Entry>) {
+        // One count is the map's, one the caller's.
+        self.entries.remove_if(entry.name(), |_, known| {
+            Arc::strong_count(known) <= 2 && known.is_empty()
+        });
+    }
+
+    /// One round of the refresher: starts what is due, looks at files, forgets what nobody uses.
+    /// Says when the next one is due.
+    pub(super) fn round(self: &Arc<Self>) -> Duration {
+        let now = self.clock.monotonic();
+        let warm = schedule::kept_warm(self.settings.ttl);
+        let mut wait = LONGEST_ROUND;
+        for entry in self.entries() {
+            if !entry.is_subscribed() && now.saturating_sub(entry.used()) > warm {
+                self.entries.remove(entry.name());
+                continue;
+            }
+            if entry.is_file() {
+                // What it finds is in the entry, and told to subscribers.
+                let _ = entry.look(self);
+                wait = wait.min(self.settings.poll);
+            } else if entry.is_empty() {
+                self.forget_empty(&entry);
+            } else if let Some(due) = self.refresh_if_due(&entry, now) {
+                wait = wait.min(due.saturating_sub(now));
+            }
+        }
+        wait
+    }
+}
+
+fn folder_error(name: &str, reason: &str) -> DefinitionError {
+    DefinitionError::Folder {
+        name: name.to_owned(),
+        reason: reason.to_owned(),
+    }
+}

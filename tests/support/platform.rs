@@ -1,0 +1,260 @@
+//! A stand-in for the platform: a real HTTP server on this machine that answers for definitions as
+//! it is told, well or badly. It speaks HTTP/1.1 by hand, because it has to break it.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+/// How requests are answered.
+#[derive(Clone, Debug)]
+pub enum Manner {
+    /// With the published definition, or 404.
+    Well,
+    /// With the published definition after this time.
+    Slowly(Duration),
+    /// With this status and header, and a body that tells nothing.
+    Status(u16, Option<(&'static str, String)>),
+    /// With 200 and this body.
+    Body(Vec<u8>),
+    /// With half of the answer; then the connection breaks.
+    Half,
+    /// Not at all: the connection breaks.
+    Drop,
+    /// Not at all: the connection stays open.
+    Hang,
+}
+
+/// A request as it came in.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub target: String,
+    pub headers: HashMap<String, String>,
+}
+
+#[derive(Debug)]
+struct Book {
+    published: HashMap<String, Json>,
+    manner: Manner,
+    etags: bool,
+    asked: Vec<Asked>,
+    /// Connections that hang, so that they stay open.
+    kept: Vec<TcpStream>,
+}
+
+/// The stand-in; it stops when dropped.
+pub struct Platform {
+    book: Arc<Mutex<Book>>,
+    address: SocketAddr,
+    open: Option<Arc<AtomicBool>>,
+}
+
+impl Platform {
+    pub fn start() -> Self {
+        let mut platform = Self {
+            book: Arc::new(Mutex::new(Book {
+                published: HashMap::new(),
+                manner: Manner::Well,
+                etags: false,
+                asked: Vec::new(),
+                kept: Vec::new(),
+            })),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            open: None,
+        };
+        platform.listen();
+        platform
+    }
+
+    /// Opens the port, the same one after [`Self::refuse`].
+    pub fn listen(&mut self) {
+        let listener = TcpListener::bind(self.address).expect("a free port");
+        self.address = listener.local_addr().expect("address");
+        let open = Arc::new(AtomicBool::new(true));
+        self.open = Some(open.clone());
+        let book = self.book.clone();
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                if !open.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (book, connection) = (book.clone(), connection.expect("connection"));
+                std::thread::spawn(move || serve(&book, connection));
+            }
+        });
+    }
+
+    /// Closes the port: connections are refused.
+    pub fn refuse(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.store(false, Ordering::SeqCst);
+            // Wakes the listener, which then goes.
+            let _ = TcpStream::connect(self.address);
+            while TcpStream::connect(self.address).is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    pub fn url(&self) -> url::Url {
+        format!("http://{}", self.address).parse().expect("address")
+    }
+
+    /// Publishes a definition under `workspace/workflow` or `workspace/workflow@version`.
+    pub fn publish(&self, id: &str, definition: &Json) {
+        let mut book = self.book();
+        book.published.insert(id.to_owned(), definition.clone());
+    }
+
+    pub fn answer(&self, manner: Manner) {
+        self.book().manner = manner;
+    }
+
+    /// From now on answers have an `ETag` and conditional requests are understood.
+    pub fn with_etags(&self) {
+        self.book().etags = true;
+    }
+
+    pub fn asked(&self) -> Vec<Asked> {
+        self.book().asked.clone()
+    }
+
+    pub fn count(&self) -> usize {
+        self.book().asked.len()
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().expect("lock")
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.refuse();
+    }
+}
+
+/// The answer of the platform that publishes a definition, as it was recorded.
+pub fn body_of(definition: &Json) -> Vec<u8> {
+    let recorded = include_str!("../../fixtures/platform/workflow_definition.json");
+    let recorded: Json = serde_json::from_str(recorded).expect("recorded JSON");
+    let mut body = recorded["response"]["body"].clone();
+    let config = json!({"specification": definition, "preset": "single-model"});
+    body["workflow"]["config"] = config.to_string().into();
+    body.to_string().into()
+}
+
+fn serve(book: &Mutex<Book>, mut connection: TcpStream) {
+    let Some(asked) = read_request(&mut connection) else {
+        return;
+    };
+    let (manner, definition, etags) = {
+        let mut book = book.lock().expect("lock");
+        book.asked.push(asked.clone());
+        let definition = book.published.get(&id_of(&asked.target)).cloned();
+        (book.manner.clone(), definition, book.etags)
+    };
+    let body = definition.as_ref().map(body_of);
+    let tag = body.as_ref().filter(|_| etags).map(|b| {
+        format!(
+            "\"{}-{}\"",
+            b.len(),
+            b.iter().map(|b| *b as u64).sum::<u64>()
+        )
+    });
+    let well = |connection: &mut TcpStream| match (&body, &tag) {
+        (None, _) => respond(connection, 404, None, b"{\"error\": \"not found\"}"),
+        (Some(_), Some(tag)) if asked.headers.get("if-none-match") == Some(tag) => {
+            respond(connection, 304, Some(("ETag", tag.clone())), b"");
+        }
+        (Some(body), tag) => {
+            respond(connection, 200, tag.clone().map(|t| ("ETag", t)), body);
+        }
+    };
+    match manner {
+        Manner::Well => well(&mut connection),
+        Manner::Slowly(after) => {
+            std::thread::sleep(after);
+            well(&mut connection);
+        }
+        Manner::Status(status, header) => {
+            respond(
+                &mut connection,
+                status,
+                header,
+                b"{\"error\": \"made to fail\"}",
+            );
+        }
+        Manner::Body(body) => respond(&mut connection, 200, None, &body),
+        Manner::Half => {
+            let body = body.unwrap_or_default();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = connection.write_all(head.as_bytes());
+            let _ = connection.write_all(&body[..body.len() / 2]);
+        }
+        Manner::Drop => {}
+        Manner::Hang => {
+            book.lock().expect("lock").kept.push(connection);
+            return;
+        }
+    }
+    let _ = connection.shutdown(Shutdown::Write);
+    // Reads to the end, so that closing does not reset what was not received yet.
+    let _ = connection.read(&mut [0; 16]);
+}
+
+fn read_request(connection: &mut TcpStream) -> Option<Asked> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if connection.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let mut lines = head.lines();
+    let target = lines.next()?.split(' ').nth(1)?.to_owned();
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    Some(Asked { target, headers })
+}
+
+/// `/{workspace}/workflows/{id}?…` as `workspace/id` or `workspace/id@version`.
+fn id_of(target: &str) -> String {
+    let url = url::Url::parse(&format!("http://x{target}")).expect("target");
+    let parts: Vec<&str> = url.path_segments().expect("path").collect();
+    let version = url
+        .query_pairs()
+        .find(|(name, _)| name == "workflow_version")
+        .map(|(_, value)| format!("@{value}"));
+    match parts[..] {
+        [workspace, "workflows", id] => {
+            format!("{workspace}/{id}{}", version.unwrap_or_default())
+        }
+        _ => String::new(),
+    }
+}
+
+fn respond(connection: &mut TcpStream, status: u16, header: Option<(&str, String)>, body: &[u8]) {
+    let mut head = format!("HTTP/1.1 {status} Told\r\nConnection: close\r\n");
+    if status != 304 {
+        head += &format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+    }
+    if let Some((name, value)) = header {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += "\r\n";
+    // The client may have given up.
+    let _ = connection.write_all(head.as_bytes());
+    let _ = connection.write_all(body);
+}
