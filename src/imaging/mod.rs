@@ -9,6 +9,7 @@
 pub mod blend;
 pub mod canvas;
 pub mod color;
+pub mod homography;
 
 use std::sync::Once;
 
@@ -20,6 +21,7 @@ use crate::values::{Image, Mask, Matrix};
 
 pub use canvas::{Canvas, text_size};
 pub use color::Color;
+pub use homography::Homography;
 
 /// A point in whole pixels.
 pub type Pixel = [i32; 2];
