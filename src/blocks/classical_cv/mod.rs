@@ -2,6 +2,7 @@
 
 pub mod convert_grayscale;
 pub mod image_blur;
+pub mod mask_edge_snap;
 pub mod threshold;
 
 use super::BlockSpec;
@@ -10,5 +11,6 @@ use super::BlockSpec;
 pub static BLOCKS: &[&BlockSpec] = &[
     &convert_grayscale::BLOCK,
     &image_blur::BLOCK,
+    &mask_edge_snap::BLOCK,
     &threshold::BLOCK,
 ];

@@ -11,8 +11,10 @@ pub mod dynamic_crop;
 pub mod dynamic_zone;
 pub mod geotag_detection;
 pub mod image_slicer;
+pub mod mask_area_measurement;
 pub mod per_class_confidence_filter;
 pub mod perspective_correction;
+pub mod size_measurement;
 pub mod static_crop;
 pub mod stitch_images;
 pub mod stitch_ocr_detections;
@@ -34,9 +36,11 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &geotag_detection::BLOCK,
     &image_slicer::V1,
     &image_slicer::V2,
+    &mask_area_measurement::BLOCK,
     &per_class_confidence_filter::BLOCK,
     &perspective_correction::BLOCK,
     &static_crop::RELATIVE,
+    &size_measurement::BLOCK,
     &stitch_images::BLOCK,
     &stitch_ocr_detections::V1,
     &stitch_ocr_detections::V2,
