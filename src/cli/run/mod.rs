@@ -15,8 +15,8 @@ use serde_json::{Value as Json, json};
 
 use super::store::{self, StoreArgs};
 use super::{HostArgs, LoadError, REFUSED, host};
+use crate::blocks::CacheStore;
 use crate::blocks::Services;
-use crate::blocks::state::CacheStore;
 use crate::clock::Clock;
 use crate::definitions::{DefinitionKey, DefinitionStore, Demand, Fetched, Refresher};
 use crate::delivery::webhook::{Condition, Webhook};
