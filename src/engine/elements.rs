@@ -296,7 +296,9 @@ impl<'a> StepElements<'a> {
         }))
     }
 
-    /// The children of an element as a batch; empty ones and those behind a closed condition left out.
+    /// The children of an element as a batch; empty ones and those behind a closed condition left
+    /// out. An element may keep none of its children, but a whole batch of which nothing remains is
+    /// nothing.
     fn group(&self, source: &Source, id: LineageId, position: usize) -> Filled {
         let range = match &self.children {
             Some((deeper, ranges)) if *deeper == id => ranges[position].clone(),
@@ -322,6 +324,9 @@ impl<'a> StepElements<'a> {
                 batch.indices.push(places[child].clone());
                 batch.items.push(value.clone());
             }
+        }
+        if batch.items.is_empty() && self.planned.elements == Elements::Once {
+            return Filled::Empty;
         }
         Filled::Value(Value::Batch(Arc::new(batch)))
     }

@@ -1,5 +1,7 @@
 //! Numeric arrays: results that Python would hold in a numpy array.
 
+use super::Value;
+
 /// A dense array in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
@@ -30,5 +32,13 @@ impl Array {
             data,
             integer: true,
         }
+    }
+}
+
+/// The numbers of a list, a tuple or an array, row by row; `None` if something else stands there.
+pub fn numbers(value: &Value) -> Option<Vec<f64>> {
+    match value {
+        Value::Array(array) => Some(array.data.clone()),
+        other => other.as_slice()?.iter().map(Value::as_f64).collect(),
     }
 }

@@ -1,5 +1,6 @@
 //! Shaping of values and texts.
 
+pub(crate) mod answer;
 pub mod csv_formatter;
 pub mod current_time;
 pub mod expression;
@@ -7,6 +8,8 @@ pub mod first_non_empty_or_default;
 pub mod json_parser;
 pub mod property_definition;
 pub mod string_template;
+pub mod vlm_as_classifier;
+pub mod vlm_as_detector;
 
 use super::BlockSpec;
 
@@ -19,4 +22,8 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &json_parser::BLOCK,
     &property_definition::BLOCK,
     &string_template::BLOCK,
+    &vlm_as_classifier::V1,
+    &vlm_as_classifier::V2,
+    &vlm_as_detector::V1,
+    &vlm_as_detector::V2,
 ];

@@ -287,3 +287,37 @@ fn steps_without_inputs_run_once() {
     );
     assert_eq!(take_calls().len(), 1);
 }
+
+#[test]
+fn a_batch_of_empty_elements_collapses_to_nothing() {
+    let steps = json!([
+        split("s", "$inputs.b"),
+        collapse("one", "$steps.s.o"),
+        collapse("two", "$steps.one.output"),
+        collapse("all", "$inputs.b"),
+    ]);
+    let outputs = [
+        ("two", "$steps.two.output"),
+        ("all", "$steps.all.output"),
+        ("one", "$steps.one.output"),
+    ];
+    let collapsed = workflow(&["b"], steps, &outputs);
+    let input = json!({"b": [[]]});
+    assert_outputs(
+        &collapsed,
+        input,
+        json!([{"two": null, "all": [[]], "one": null}]),
+    );
+    let input = json!({"b": [[null]]});
+    assert_outputs(
+        &collapsed,
+        input,
+        json!([{"two": [[]], "all": [[null]], "one": []}]),
+    );
+    let input = json!({"b": [null]});
+    assert_outputs(
+        &collapsed,
+        input,
+        json!([{"two": null, "all": null, "one": null}]),
+    );
+}
