@@ -274,7 +274,11 @@ impl Shared {
         let now = self.clock.monotonic();
         entry.touch(now);
         let DefinitionKey::Platform(key) = key else {
-            return entry.look(self).map(Begun::Answered);
+            let looked = entry.look(self);
+            if looked.is_err() {
+                self.forget_empty(&entry);
+            }
+            return looked.map(Begun::Answered);
         };
         let ready = match demand {
             Demand::Cached => entry.state().ready(now),
