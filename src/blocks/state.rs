@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-
 /// Streams that one block remembers at the same time; the one unused longest goes first.
 pub const MAX_STREAMS: usize = 1024;
 
