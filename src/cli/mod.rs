@@ -9,6 +9,7 @@ macro_rules! say {
 }
 
 mod blocks;
+mod doctor;
 mod exec;
 mod host;
 mod run;
@@ -65,6 +66,8 @@ pub enum Command {
     Validate(validate::ValidateArgs),
     /// List the blocks that definitions may use, or describe one.
     Blocks(blocks::BlocksArgs),
+    /// Find out what is wrong here, why, and what mends it.
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Arguments of every command that runs models.
@@ -94,6 +97,7 @@ impl Cli {
             Command::Exec(args) => exec::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
         }
     }
 }
