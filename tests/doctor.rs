@@ -11,9 +11,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use millrace::clock::SystemClock;
-use millrace::definitions::{ApiKey, DefinitionKey, DefinitionStore, Demand, Settings};
+use millrace::clock::{Clock, SystemClock};
+use millrace::definition::DefinitionHash;
+use millrace::definitions::{ApiKey, DefinitionKey, DefinitionStore, Demand, Refusal, Settings};
 use millrace::doctor::{Findings, Space, Subject, Verdict, media::Element};
+use millrace::http::{Process, Server};
 use platform::{Manner, Platform};
 use serde_json::{Value as Json, json};
 
@@ -188,6 +190,42 @@ fn another_server_on_the_port() {
     let evidence = &patient.examine().0[0].evidence;
     let process = format!("(process {})", std::process::id());
     assert!(evidence.contains(&process), "{evidence}");
+}
+
+#[test]
+fn a_running_server_with_an_old_definition() {
+    let mut patient = Patient::new();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let store = DefinitionStore::open(patient.subject.settings.clone(), clock.clone()).unwrap();
+    let key = patient.subject.definitions[0].clone();
+    store.get_blocking(&key, Demand::Cached).unwrap();
+    let process = Arc::new(Process::new(clock.clone(), Arc::new(store), Arc::default()));
+    let server = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), process.clone()).unwrap();
+    patient.subject.listen = server.address();
+    let findings = patient.examine();
+    assert!(!findings.wrong(), "{findings}");
+    let running = findings.0.iter().find(|f| f.check == "running").unwrap();
+    assert!(
+        running.evidence.contains("ws/flow: the server holds"),
+        "{}",
+        running.evidence
+    );
+    // Somebody else fetched the new one onto the disk; the server does not know it.
+    patient.platform.publish("ws/flow", &definition("v2", 0.5));
+    patient.fetch_again();
+    patient.suffers(
+        &["running"],
+        "is published",
+        "millrace definitions refresh ws/flow",
+    );
+    let refusal = Refusal {
+        hash: DefinitionHash::of(&definition("v2", 0.5)),
+        reason: "a model is missing".into(),
+        at: clock.now(),
+    };
+    process.store.refresh_now(&key).unwrap();
+    process.store.note_refusal(&key, Some(refusal));
+    patient.suffers(&["running"], "a stream refused", "correct the definition");
 }
 
 #[test]

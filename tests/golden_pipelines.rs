@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace::blocks::Services;
+use millrace::definitions::DefinitionStamp;
 use millrace::engine::{Engine, Run, RuntimeInputs};
 use millrace::models::{ModelStore, RuntimeSettings};
 use millrace::plan::Plan;
 use millrace::sources::{Source, SourceSpec};
-use millrace::streams::{DefinitionStamp, Replacement, Stream, StreamSpec};
+use millrace::streams::{Replacement, Stream, StreamSpec};
 use millrace::values::deserialise::InputOptions;
 use millrace::values::{Detections, Value};
 use serde_json::{Value as Json, json};
@@ -42,12 +43,7 @@ fn run_clip(definition: &Json, clip: &str) -> Vec<HashMap<String, Value>> {
         source,
         definition: Replacement {
             engine,
-            stamp: DefinitionStamp {
-                hash: plan.document.hash,
-                version: None,
-                source: "file",
-                fetched_at: services.clock.now(),
-            },
+            stamp: DefinitionStamp::inline(definition, services.clock.now()),
             image_input: "image".into(),
         },
         parameters: RuntimeInputs::new(),

@@ -11,11 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use millrace::blocks::Services;
+use millrace::definitions::DefinitionStamp;
 use millrace::engine::{Engine, RuntimeInputs};
 use millrace::models::{ModelStore, RuntimeSettings};
 use millrace::plan::Plan;
 use millrace::sources::{Source, SourceSpec};
-use millrace::streams::{DefinitionStamp, Replacement, Stream, StreamSpec};
+use millrace::streams::{Replacement, Stream, StreamSpec};
 use millrace::values::Value;
 use millrace::values::deserialise::InputOptions;
 use serde_json::{Value as Json, json};
@@ -62,12 +63,7 @@ fn definition(k: usize) -> Json {
 
 fn replacement(services: &Services, k: usize) -> Replacement {
     let plan = Arc::new(Plan::compile(&definition(k)).unwrap());
-    let stamp = DefinitionStamp {
-        hash: plan.document.hash,
-        version: None,
-        source: "inline",
-        fetched_at: services.clock.now(),
-    };
+    let stamp = DefinitionStamp::inline(&definition(k), services.clock.now());
     services.models.preload("shapes/2").unwrap();
     let engine = Engine::new(plan, services.clone(), InputOptions::default()).unwrap();
     Replacement {

@@ -9,10 +9,12 @@ macro_rules! say {
 }
 
 mod blocks;
+mod definitions;
 mod doctor;
 mod exec;
 mod host;
 mod run;
+mod store;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -62,6 +64,8 @@ pub enum Command {
     Run(Box<run::RunArgs>),
     /// Run a definition once per line of inputs and print the results as JSON Lines.
     Exec(exec::ExecArgs),
+    /// How fresh a running process is; refresh its definitions; compare two definitions.
+    Definitions(definitions::DefinitionsArgs),
     /// Check a definition and say everything that is wrong with it.
     Validate(validate::ValidateArgs),
     /// List the blocks that definitions may use, or describe one.
@@ -95,6 +99,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(&args),
             Command::Exec(args) => exec::run(&args),
+            Command::Definitions(args) => definitions::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),
             Command::Doctor(args) => doctor::run(&args),
@@ -132,6 +137,10 @@ enum LoadError {
     Workflow(#[from] WorkflowError),
     #[error(transparent)]
     Models(#[from] crate::models::ModelError),
+    #[error(transparent)]
+    Definition(#[from] crate::definitions::DefinitionError),
+    #[error(transparent)]
+    Setting(#[from] crate::definitions::settings::SettingError),
 }
 
 impl LoadError {

@@ -11,6 +11,7 @@ pub mod models;
 pub mod platform;
 pub mod port;
 pub mod published;
+pub mod running;
 pub mod storage;
 
 use std::fmt;
@@ -197,8 +198,9 @@ impl Subject {
     /// If the thread that asks the platform cannot be started.
     pub fn examine(&self) -> Result<Findings, DefinitionError> {
         let store = DefinitionStore::open(self.settings.clone(), self.clock.clone())?;
+        let freshness = port::freshness(self);
         let mut findings = vec![
-            port::check(self),
+            port::check(self, freshness.as_ref()),
             storage::writable(self),
             storage::volume(self),
             storage::space(self),
@@ -207,6 +209,9 @@ impl Subject {
         findings.extend(platform::check(self, &store));
         let mut known = Vec::new();
         findings.extend(published::check(self, &store, &mut known));
+        if let Some(freshness) = &freshness {
+            findings.extend(running::check(freshness, &known));
+        }
         findings.extend(published::folder(self, &mut known));
         findings.push(models::runtime(self));
         findings.extend(models::packages(self, &known));

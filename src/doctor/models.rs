@@ -117,7 +117,12 @@ fn broken(id: &str, problem: &ModelError) -> Finding {
 /// known before a run.
 fn needed(known: &[Known]) -> BTreeMap<String, Vec<&str>> {
     let mut needed: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (name, definition) in known {
+    for Known {
+        id: name,
+        definition,
+        ..
+    } in known
+    {
         let steps = definition.get("steps").and_then(Json::as_array);
         for step in steps.into_iter().flatten() {
             let id = step.get("model_id").and_then(Json::as_str);
@@ -146,10 +151,15 @@ mod tests {
             {"name": "c", "model_id": "coco/3"},
             {"name": "d"},
         ]);
+        let known = |id: &str, definition| Known {
+            id: id.into(),
+            definition,
+            current: true,
+        };
         let known = [
-            ("one".to_owned(), json!({"steps": steps})),
-            ("two".to_owned(), json!({"steps": steps})),
-            ("none".to_owned(), json!({})),
+            known("one", json!({"steps": steps})),
+            known("two", json!({"steps": steps})),
+            known("none", json!({})),
         ];
         let needed = needed(&known);
         assert_eq!(needed.len(), 1);

@@ -21,7 +21,7 @@ const CHECK: &str = "server";
 const OWN_NAME: &str = "millrace";
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest answer that is read.
-const MAX_ANSWER: u64 = 64 * 1024;
+const MAX_ANSWER: u64 = 8 << 20;
 
 /// A process that listens on the port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,15 +32,23 @@ pub struct Listener {
     pub name: Option<String>,
 }
 
-/// Tells who answers on the server's port.
-pub fn check(subject: &Subject) -> Finding {
+/// What the server says of its dependencies, if it is one of ours.
+pub fn freshness(subject: &Subject) -> Option<Json> {
+    get(subject.listen, "/freshness").filter(|told| told.get("server").is_some())
+}
+
+/// Tells who answers on the server's port; `freshness` is what it says of its dependencies.
+pub fn check(subject: &Subject, freshness: Option<&Json>) -> Finding {
     let address = subject.listen;
     let listeners = listeners(Path::new("/proc"), address.port());
     if TcpStream::connect_timeout(&address, TIMEOUT).is_err() {
         let evidence = format!("nothing answers on {address}: a server can start there");
         return Finding::sound(CHECK, evidence);
     }
-    let info = info_of(address);
+    let info = match freshness {
+        Some(told) => told.get("server").cloned(),
+        None => get(address, "/info"),
+    };
     let field = |name: &str| {
         let info = info.as_ref()?;
         Some(info.get(name)?.as_str()?.to_owned())
@@ -53,10 +61,11 @@ pub fn check(subject: &Subject) -> Finding {
         .any(|name| name.to_lowercase().contains(OWN_NAME));
     let who: Vec<String> = listeners.iter().map(describe).collect();
     let evidence = format!(
-        "{address} is answered by {}, version {}, id {}{}",
+        "{address} is answered by {}, version {}{}{}{}",
         name.as_deref().unwrap_or("something that has no /info"),
         field("version").as_deref().unwrap_or("unknown"),
-        field("uuid").as_deref().unwrap_or("unknown"),
+        field("uuid").map_or(String::new(), |id| format!(", id {id}")),
+        field("started").map_or(String::new(), |at| format!(", started {at}")),
         match who.is_empty() {
             true => " (its process cannot be seen from here)".to_owned(),
             false => format!("; listening: {}", who.join(", ")),
@@ -91,12 +100,12 @@ fn describe(listener: &Listener) -> String {
     }
 }
 
-/// What `GET /info` answers, if it is JSON.
-fn info_of(address: SocketAddr) -> Option<Json> {
+/// What a server answers on a path, if it is JSON.
+fn get(address: SocketAddr, path: &str) -> Option<Json> {
     let mut connection = TcpStream::connect_timeout(&address, TIMEOUT).ok()?;
     connection.set_read_timeout(Some(TIMEOUT)).ok()?;
     connection.set_write_timeout(Some(TIMEOUT)).ok()?;
-    let request = format!("GET /info HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     connection.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
     // A server that keeps the connection open has answered by the time the read gives up.

@@ -17,8 +17,16 @@ const CHECK: &str = "published";
 /// Lines of a difference that are shown.
 const LINES: usize = 6;
 
-/// A definition that is meant to run, by the name it is shown under.
-pub type Known = (String, Json);
+/// A definition that is meant to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// The name it is shown under.
+    pub id: String,
+    /// The definition.
+    pub definition: Json,
+    /// Whether its source gives it now; a disk copy may be an older one.
+    pub current: bool,
+}
 
 /// Compares each definition's disk copy, which is what servers here hold, with what the platform
 /// publishes. What is found out is added to `known`.
@@ -50,7 +58,11 @@ fn compare(
     let published = match store.published(platform) {
         Ok(answer) => answer.definition,
         Err(error) => {
-            known.extend(copy.map(|c| (id.clone(), c.answer.definition)));
+            known.extend(copy.map(|c| Known {
+                id: id.clone(),
+                definition: c.answer.definition,
+                current: false,
+            }));
             return vec![unknown(&id, &error)];
         }
     };
@@ -68,7 +80,11 @@ fn compare(
             findings.extend(tag(&id, &copy.answer.definition, &published));
         }
     }
-    known.push((id, published));
+    known.push(Known {
+        id,
+        definition: published,
+        current: true,
+    });
     findings
 }
 
@@ -196,7 +212,11 @@ pub fn folder(subject: &Subject, known: &mut Vec<Known>) -> Vec<Finding> {
             match read.and_then(|body| unwrap_file(&body)) {
                 Ok(answer) => {
                     let finding = sound(&id, &answer.definition);
-                    known.push((id, answer.definition));
+                    known.push(Known {
+                        id,
+                        definition: answer.definition,
+                        current: true,
+                    });
                     finding
                 }
                 Err(reason) => Finding::wrong(

@@ -78,7 +78,7 @@ impl Stage {
     /// swap, with its state. The block that was there is closed.
     pub fn replace_block(&mut self, at: usize, block: Box<dyn Block>) {
         if let Some((_, own)) = self.blocks.iter_mut().find(|(step, _)| *step == at) {
-            std::mem::replace(own, block).close();
+            close(std::mem::replace(own, block).as_mut());
         }
     }
 

@@ -16,6 +16,7 @@
 //! their block instance and with it all state, and no frame is lost, repeated or reordered.
 
 mod figures;
+mod follow;
 mod handoff;
 mod pipeline;
 mod report;
@@ -27,10 +28,12 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender};
 
 pub use figures::{Figures, Snapshot};
-pub use report::{DefinitionStamp, Report, Reporter};
+pub use follow::{FollowSpec, Followed, Follower, warm};
+pub use report::{Report, Reporter};
 
 use crate::clock::Clock;
 use crate::definition::error::WorkflowError;
+use crate::definitions::DefinitionStamp;
 use crate::engine::{Engine, Run, RuntimeInputs};
 use crate::plan::Plan;
 use crate::sources::{Frame, Source, SourceError};

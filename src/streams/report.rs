@@ -3,38 +3,10 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::FrameResult;
-use crate::definition::DefinitionHash;
 use crate::definition::error::WorkflowError;
 use crate::engine::Produced;
 use crate::values::serialise::OutputOptions;
 use crate::values::{Dict, Image, Timestamp, Value};
-
-/// Which definition made a result, and where it came from.
-#[derive(Clone, Debug)]
-pub struct DefinitionStamp {
-    /// Hash of the canonical JSON.
-    pub hash: DefinitionHash,
-    /// Version that the definition declares.
-    pub version: Option<String>,
-    /// Where it came from: `file`, `folder`, `platform`, `disk`, `inline`.
-    pub source: &'static str,
-    /// When it was fetched.
-    pub fetched_at: Timestamp,
-}
-
-impl DefinitionStamp {
-    /// The stamp as it stands on a result. The hash is cut to its first twelve digits.
-    pub fn to_json(&self, now: Timestamp) -> Json {
-        let age = (now.unix_seconds() - self.fetched_at.unix_seconds()).max(0.0);
-        json!({
-            "hash": self.hash.to_string(),
-            "version": self.version,
-            "source": self.source,
-            "fetched_at": self.fetched_at.isoformat(),
-            "age_seconds": (age * 1000.0).round() / 1000.0,
-        })
-    }
-}
 
 /// A result as it is told.
 #[derive(Clone, Debug)]

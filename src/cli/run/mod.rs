@@ -3,6 +3,7 @@
 mod progress;
 mod writer;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,17 +13,21 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::{HostArgs, LoadError, REFUSED, host, load_definition};
+use super::store::{self, StoreArgs};
+use super::{HostArgs, LoadError, REFUSED, host};
+use crate::blocks::CacheStore;
 use crate::blocks::Services;
-use crate::blocks::state::CacheStore;
 use crate::clock::Clock;
+use crate::definitions::{DefinitionKey, DefinitionStore, Demand, Fetched, Refresher};
 use crate::delivery::webhook::{Condition, Webhook};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
+use crate::http::{Process, RunningStream, Server};
 use crate::models::ModelStore;
 use crate::plan::Plan;
 use crate::sources::{Source, SourceSpec, SourceUri};
 use crate::streams::{
-    Control, DefinitionStamp, End, Replacement, Reporter, Snapshot, Stream, StreamSpec,
+    Control, End, FollowSpec, Followed, Follower, Replacement, Reporter, Snapshot, Stream,
+    StreamSpec,
 };
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
@@ -42,7 +47,7 @@ Each line of the results is a JSON object: stream, frame_number, frame_timestamp
 and outputs (or error). Ctrl-C ends cleanly, a second one at once.\n\
 Exit code: 0 all well, 1 a stream failed or frames had errors, 2 refused before anything ran.")]
 pub struct RunArgs {
-    /// File of the definition.
+    /// File of the definition, or `workspace/workflow` of the platform.
     definition: PathBuf,
     /// Where frames come from: a file, rtsp://, rtsps://, http(s)://, /dev/video0, videotestsrc://.
     /// May stand several times; each source is a stream with state of its own.
@@ -84,6 +89,14 @@ pub struct RunArgs {
     /// Show the annotated frames in a window.
     #[arg(long)]
     preview: bool,
+    /// Keep the definition as it is now, whatever becomes of its source.
+    #[arg(long)]
+    no_follow: bool,
+    /// Tell over HTTP how fresh everything is, e.g. at 127.0.0.1:9001.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<SocketAddr>,
+    #[command(flatten)]
+    store: StoreArgs,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -114,19 +127,25 @@ struct Job<'a> {
     image_input: String,
     parameters: RuntimeInputs,
     services: Services,
-    stamp: DefinitionStamp,
+    store: Arc<DefinitionStore>,
+    key: DefinitionKey,
+    fetched: Arc<Fetched>,
     reporter: Reporter,
     webhook: Option<Webhook>,
     specs: Vec<SourceSpec>,
 }
 
 fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
-    let definition = load_definition(&args.definition)?;
-    let plan = Arc::new(Plan::compile(&definition).map_err(LoadError::from)?);
+    let services = host::services(&args.host).map_err(LoadError::from)?;
+    let store = store::open(services.clock.clone())?;
+    let key = store::key(&args.definition, &args.store);
+    let fetched = store
+        .get_blocking(&key, Demand::Cached)
+        .map_err(LoadError::from)?;
+    let plan = Arc::new(Plan::compile(&fetched.definition).map_err(LoadError::from)?);
     let image_input = image_input(args, &plan)?;
     let parameters = parameters(args, &plan)?;
     let specs = source_specs(args)?;
-    let services = host::services(&args.host).map_err(LoadError::from)?;
     // Refused parameters of a block show now, not when the first camera is there.
     Engine::new(plan.clone(), services.clone(), InputOptions::default())
         .map_err(LoadError::from)?;
@@ -142,15 +161,6 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
     if let Some(name) = &args.video_output {
         known_output(&plan, "--video-output", name)?;
     }
-    let stamp = DefinitionStamp {
-        hash: plan.document.hash,
-        version: definition
-            .get("version")
-            .and_then(Json::as_str)
-            .map(str::to_owned),
-        source: "file",
-        fetched_at: services.clock.now(),
-    };
     let options = OutputOptions::new(services.clock.now());
     let reporter = Reporter::new(options, args.include_images);
     Ok(Job {
@@ -159,7 +169,9 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
         image_input,
         parameters,
         services,
-        stamp,
+        store,
+        key,
+        fetched,
         reporter,
         webhook,
         specs,
@@ -234,6 +246,14 @@ fn source_specs(args: &RunArgs) -> Result<Vec<SourceSpec>, RunError> {
         .collect()
 }
 
+/// What all streams of a run share while it lasts.
+struct Shared {
+    process: Arc<Process>,
+    follower: Option<Follower>,
+    _refresher: Option<Refresher>,
+    _server: Option<Server>,
+}
+
 /// A stream under way, with the thread that writes its results.
 struct Running {
     name: String,
@@ -256,9 +276,16 @@ impl Job<'_> {
         let mut failures = 0usize;
         let mut running = Vec::new();
         let progress = Progress::new(self.specs.len());
+        let shared = match self.shared() {
+            Ok(shared) => shared,
+            Err(why) => {
+                eprintln!("error: {why}");
+                return ExitCode::from(REFUSED);
+            }
+        };
         for spec in &self.specs {
             let shown = spec.uri.redacted().to_string();
-            match self.start_stream(spec, &progress) {
+            match self.start_stream(spec, &progress, &shared) {
                 Ok(stream) => running.push(stream),
                 Err(why) => {
                     failures += 1;
@@ -301,7 +328,52 @@ impl Job<'_> {
         }
     }
 
-    fn start_stream(&self, spec: &SourceSpec, progress: &Progress) -> Result<Running, String> {
+    /// Starts what all streams share: the refresher, the follower of the definition, the HTTP side.
+    fn shared(&self) -> Result<Shared, String> {
+        let clock = self.services.clock.clone();
+        let process = Arc::new(Process::new(
+            clock,
+            self.store.clone(),
+            self.services.models.clone(),
+        ));
+        let server = self
+            .args
+            .http
+            .map(|address| Server::start(address, process.clone()))
+            .transpose()?;
+        if let Some(server) = &server {
+            tracing::info!(address = %server.address(), "listening");
+        }
+        if self.args.no_follow {
+            return Ok(Shared {
+                process,
+                follower: None,
+                _refresher: None,
+                _server: server,
+            });
+        }
+        let refresher = Refresher::start(&self.store);
+        let follower = Follower::start(FollowSpec {
+            store: self.store.clone(),
+            key: self.key.clone(),
+            running: self.fetched.clone(),
+            parameters: self.parameters.clone(),
+            image_input: self.image_input.clone(),
+        })?;
+        Ok(Shared {
+            process,
+            follower: Some(follower),
+            _refresher: Some(refresher),
+            _server: server,
+        })
+    }
+
+    fn start_stream(
+        &self,
+        spec: &SourceSpec,
+        progress: &Progress,
+        shared: &Shared,
+    ) -> Result<Running, String> {
         let source = Source::open_with_clock(spec.clone(), self.services.clock.clone())
             .map_err(|e| e.to_string())?;
         let name = source.video_identifier().to_string();
@@ -309,7 +381,7 @@ impl Job<'_> {
             cache: Arc::new(CacheStore::default()),
             ..self.services.clone()
         };
-        let engine = Engine::new(self.plan.clone(), services, InputOptions::default())
+        let engine = Engine::new(self.plan.clone(), services.clone(), InputOptions::default())
             .map_err(|e| e.to_string())?;
         let writer =
             Writer::create(self.args, &name, self.specs.len() > 1).map_err(|e| e.to_string())?;
@@ -317,7 +389,7 @@ impl Job<'_> {
             source,
             definition: Replacement {
                 engine,
-                stamp: self.stamp.clone(),
+                stamp: self.fetched.stamp.clone(),
                 image_input: self.image_input.clone(),
             },
             parameters: self.parameters.clone(),
@@ -326,6 +398,18 @@ impl Job<'_> {
         .map_err(|e| format!("the machine refuses a thread: {e}"))?;
         progress.add(&name);
         let (control, figures) = (stream.control(), stream.figures().clone());
+        if let Some(follower) = &shared.follower {
+            follower.add(Followed {
+                name: name.clone(),
+                control: control.clone(),
+                services,
+            });
+        }
+        shared.process.add(RunningStream {
+            name: name.clone(),
+            definition: self.key.to_string(),
+            figures: figures.clone(),
+        });
         let job = ResultLoop {
             stream,
             writer,

@@ -1,0 +1,267 @@
+//! Brings new versions of a definition to the streams that run it.
+//!
+//! A [`Follower`] waits for changed content of one definition. What it gets it compiles, loads and
+//! warms the models of, and makes an engine for each stream, all beside the streams; only then every
+//! stream swaps, each at its next frame. Content that does not compile, that has no image input or
+//! whose models cannot be loaded changes nothing: the streams go on, and the refusal stands in the
+//! state of the definition ([`DefinitionStore::freshness`]).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::{Control, Replacement};
+use crate::blocks::{Role, Services};
+use crate::definitions::{DefinitionKey, DefinitionStore, Fetched, Refusal, Subscription};
+use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
+use crate::plan::{Plan, PlanDifference};
+use crate::values::deserialise::InputOptions;
+use crate::values::{Image, Matrix, Value};
+
+/// How often a follower looks whether it should stop.
+const TURN: Duration = Duration::from_millis(500);
+
+/// A stream that follows a definition.
+#[derive(Clone)]
+pub struct Followed {
+    /// Name of the stream.
+    pub name: String,
+    /// What moves it.
+    pub control: Control,
+    /// Services of its engines; the cache in them goes with the stream from engine to engine.
+    pub services: Services,
+}
+
+/// What a follower needs to know of its definition.
+pub struct FollowSpec {
+    /// Where definitions come from.
+    pub store: Arc<DefinitionStore>,
+    /// The definition.
+    pub key: DefinitionKey,
+    /// What the streams run now.
+    pub running: Arc<Fetched>,
+    /// Parameters of the workflow: they may name models.
+    pub parameters: RuntimeInputs,
+    /// The input that gets the frames, while a new version still has it.
+    pub image_input: String,
+}
+
+/// Follows one definition until it is dropped.
+pub struct Follower {
+    streams: Arc<Mutex<Vec<Followed>>>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Follower {
+    /// Starts to follow.
+    ///
+    /// # Errors
+    /// If the definition cannot be followed or the machine refuses a thread.
+    pub fn start(spec: FollowSpec) -> Result<Self, String> {
+        let subscription = spec
+            .store
+            .subscribe(&spec.key, Some(spec.running.stamp.hash))
+            .map_err(|e| e.to_string())?;
+        let streams: Arc<Mutex<Vec<Followed>>> = Arc::default();
+        let (stop, stopped) = bounded(0);
+        let worker = Worker {
+            spec,
+            subscription,
+            streams: streams.clone(),
+            stopped,
+        };
+        let thread = thread::Builder::new()
+            .name("follow".into())
+            .spawn(move || worker.run())
+            .map_err(|e| format!("the machine refuses a thread: {e}"))?;
+        Ok(Self {
+            streams,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Adds a stream that runs the definition.
+    pub fn add(&self, stream: Followed) {
+        lock(&self.streams).push(stream);
+    }
+
+    /// Names of the streams.
+    pub fn streams(&self) -> Vec<String> {
+        lock(&self.streams).iter().map(|s| s.name.clone()).collect()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It compiles what it is given behind typed errors and does not panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock(streams: &Mutex<Vec<Followed>>) -> MutexGuard<'_, Vec<Followed>> {
+    streams.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Worker {
+    spec: FollowSpec,
+    subscription: Subscription,
+    streams: Arc<Mutex<Vec<Followed>>>,
+    stopped: Receiver<()>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        loop {
+            match self.subscription.changes().recv_timeout(TURN) {
+                Ok(fetched) => self.take(&fetched),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if self.stopped.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected) {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, fetched: &Arc<Fetched>) {
+        let hash = fetched.stamp.hash;
+        let refusal = match self.prepare(fetched) {
+            Ok((replacements, change)) => {
+                tracing::info!(definition = %self.spec.key, %hash, %change, "the streams move to a new definition");
+                let mut streams = lock(&self.streams);
+                let mut replacements = replacements.into_iter();
+                streams.retain(|stream| match replacements.next() {
+                    Some(replacement) => stream.control.swap(replacement).is_ok(),
+                    None => true,
+                });
+                self.spec.running = fetched.clone();
+                None
+            }
+            Err(reason) => {
+                tracing::warn!(definition = %self.spec.key, %hash, %reason, "a new definition was refused; the streams go on with the old one");
+                Some(Refusal {
+                    hash,
+                    reason,
+                    at: fetched.stamp.fetched_at,
+                })
+            }
+        };
+        self.spec.store.note_refusal(&self.spec.key, refusal);
+    }
+
+    /// An engine per stream, warm; and what changes, in words.
+    fn prepare(&mut self, fetched: &Fetched) -> Result<(Vec<Replacement>, String), String> {
+        let plan = Arc::new(Plan::compile(&fetched.definition).map_err(|e| e.to_string())?);
+        let old = Plan::compile(&self.spec.running.definition).map_err(|e| e.to_string())?;
+        let image_input = {
+            let mut images = plan.image_inputs().map(|i| i.name.to_string());
+            let first = images
+                .next()
+                .ok_or("it has no image input to feed frames to")?;
+            let kept = std::iter::once(first.clone())
+                .chain(images)
+                .find(|n| *n == self.spec.image_input);
+            kept.unwrap_or(first)
+        };
+        let streams = lock(&self.streams).clone();
+        if let Some(stream) = streams.first() {
+            warm(&plan, &self.spec.parameters, &stream.services)?;
+        }
+        let replacements = streams
+            .iter()
+            .map(|stream| {
+                let engine = Engine::new(
+                    plan.clone(),
+                    stream.services.clone(),
+                    InputOptions::default(),
+                );
+                Ok(Replacement {
+                    engine: engine.map_err(|e| e.to_string())?,
+                    stamp: fetched.stamp.clone(),
+                    image_input: image_input.clone(),
+                })
+            })
+            .collect::<Result<Vec<_>, String>>()?;
+        let difference = PlanDifference::between(&old, &plan);
+        let change = format!(
+            "{} steps kept, added or changed: {}, gone or changed: {}",
+            difference.kept.len(),
+            list(&difference.added),
+            list(&difference.dropped)
+        );
+        Ok((replacements, change))
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".into()
+    } else {
+        names.join(" ")
+    }
+}
+
+/// Loads the models of a plan and runs each once, so that the first frame finds them ready.
+///
+/// # Errors
+/// The model and why it cannot be used.
+pub fn warm(plan: &Plan, parameters: &RuntimeInputs, services: &Services) -> Result<(), String> {
+    for planned in plan
+        .steps
+        .iter()
+        .filter(|p| p.step.spec.role == Role::Model)
+    {
+        let Some(id) = model_id(plan, &planned.step, parameters) else {
+            continue;
+        };
+        let failed = |e: &dyn std::fmt::Display| format!("step `{}`: {e}", planned.step.name);
+        services.models.preload(&id).map_err(|e| failed(&e))?;
+        if let Ok(detector) = services.models.detector(&id) {
+            let size = detector.input_size();
+            let black = Image::new(
+                Matrix::filled(size.width, size.height, &[0, 0, 0]),
+                "warm-up".into(),
+            );
+            detector
+                .detect(&[black], &Default::default())
+                .map_err(|e| failed(&e))?;
+        }
+    }
+    Ok(())
+}
+
+/// The model of a step: written out, given as a parameter, or a parameter's default.
+fn model_id(
+    plan: &Plan,
+    step: &crate::definition::step::Step,
+    parameters: &RuntimeInputs,
+) -> Option<String> {
+    use crate::definition::document::InputType;
+    use crate::definition::selector::Selector;
+    use crate::definition::step::FieldValue;
+    step.spec.field_index("model_id")?;
+    match step.field("model_id") {
+        FieldValue::Literal(json, _) => json.as_str().map(str::to_owned),
+        FieldValue::Selector(Selector::Input(name)) => match parameters.get(&**name) {
+            Some(RuntimeInput::Json(json)) => json.as_str().map(str::to_owned),
+            Some(RuntimeInput::Value(Value::Str(id))) => Some(id.to_string()),
+            Some(RuntimeInput::Value(_)) => None,
+            None => plan
+                .inputs()
+                .iter()
+                .find(|i| i.name == *name)
+                .and_then(|i| match &i.input_type {
+                    InputType::Parameter(default) => default.as_str().map(str::to_owned),
+                    _ => None,
+                }),
+        },
+        _ => None,
+    }
+}
