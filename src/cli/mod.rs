@@ -10,6 +10,7 @@ macro_rules! say {
 
 mod blocks;
 mod definitions;
+mod doctor;
 mod exec;
 mod host;
 mod run;
@@ -69,6 +70,8 @@ pub enum Command {
     Validate(validate::ValidateArgs),
     /// List the blocks that definitions may use, or describe one.
     Blocks(blocks::BlocksArgs),
+    /// Find out what is wrong here, why, and what mends it.
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Arguments of every command that runs models.
@@ -99,6 +102,7 @@ impl Cli {
             Command::Definitions(args) => definitions::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
         }
     }
 }
