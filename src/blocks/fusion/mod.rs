@@ -4,6 +4,8 @@ pub mod buffer;
 pub mod detections_classes_replacement;
 pub mod detections_consensus;
 pub mod detections_difference;
+pub mod detections_list_rollup;
+pub mod detections_stitch;
 pub mod dimension_collapse;
 pub mod frame_delay;
 pub mod image_stack;
@@ -16,6 +18,8 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &detections_classes_replacement::BLOCK,
     &detections_consensus::BLOCK,
     &detections_difference::BLOCK,
+    &detections_list_rollup::BLOCK,
+    &detections_stitch::BLOCK,
     &dimension_collapse::BLOCK,
     &frame_delay::BLOCK,
     &image_stack::BLOCK,
