@@ -18,15 +18,11 @@ pub fn runtime(subject: &Subject) -> Finding {
     const CHECK: &str = "ONNX Runtime";
     match runtime::describe(subject.runtime.as_deref()) {
         Ok(info) => {
-            let version = info
-                .build
-                .split("git-branch=rel-")
-                .nth(1)
-                .and_then(|rest| rest.split(',').next())
-                .unwrap_or("unknown");
+            // The name of the file behind the link has the version in it.
+            let file = info.library.canonicalize().unwrap_or(info.library);
             let evidence = format!(
-                "version {version} in {}; it computes with {}, millrace uses CPU",
-                info.library.display(),
+                "{}; it computes with {}, millrace uses CPU",
+                file.display(),
                 info.providers.join(", ")
             );
             Finding::sound(CHECK, evidence)
