@@ -26,8 +26,8 @@ use crate::models::ModelStore;
 use crate::plan::Plan;
 use crate::sources::{Source, SourceSpec, SourceUri};
 use crate::streams::{
-    Control, End, FollowSpec, Followed, Follower, Replacement, Reporter, Snapshot, Stream,
-    StreamSpec,
+    CanaryPlan, CanaryUntil, Control, End, FollowSpec, Followed, Follower, Replacement, Reporter,
+    Snapshot, Stream, StreamSpec,
 };
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
@@ -92,6 +92,19 @@ pub struct RunArgs {
     /// Keep the definition as it is now, whatever becomes of its source.
     #[arg(long)]
     no_follow: bool,
+    /// Try a new version of the definition beside the old one on so many frames of the first stream,
+    /// and tell how their outputs differ. Steps with memory start anew in the trial; sinks are off.
+    #[arg(long, value_name = "FRAMES")]
+    canary: Option<u64>,
+    /// When the streams move to a new version that was tried.
+    #[arg(
+        long,
+        value_enum,
+        default_value = "equal",
+        requires = "canary",
+        value_name = "WHEN"
+    )]
+    canary_until: CanaryUntil,
     /// Tell over HTTP how fresh everything is, e.g. at 127.0.0.1:9001.
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
@@ -361,6 +374,10 @@ impl Job<'_> {
             running: self.fetched.clone(),
             parameters: self.parameters.clone(),
             image_input: self.image_input.clone(),
+            canary: self.args.canary.map(|frames| CanaryPlan {
+                frames,
+                until: self.args.canary_until,
+            }),
         })?;
         Ok(Shared {
             process,
