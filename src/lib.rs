@@ -10,6 +10,7 @@ pub mod clock;
 pub mod definition;
 pub mod definitions;
 pub mod delivery;
+pub mod doctor;
 pub mod engine;
 pub mod geometry;
 pub mod http;
