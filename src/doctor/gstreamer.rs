@@ -186,7 +186,10 @@ fn decoders() -> Finding {
 /// The decoders of a media type that can be loaded, in the order in which they are tried.
 fn decoders_of(media: &str) -> Vec<String> {
     let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_ANY;
-    let caps = gst::Caps::new_empty_simple(media);
+    // Pictures with transparency have decoders of their own.
+    let caps = gst::Caps::builder(media)
+        .field("codec-alpha", false)
+        .build();
     let factories = gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
     let mut found: Vec<gst::ElementFactory> = factories
         .into_iter()

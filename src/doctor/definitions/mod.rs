@@ -121,12 +121,16 @@ fn compare(
     let published = fetch(at, settings, names)?;
     let cases = names.iter().zip(published).map(|(name, published)| {
         let key = key_of(name, settings.api_key.as_ref());
-        let copy: Result<Option<DiskCopy>, Arc<DamagedCopy>> = disk.read(&key).map_err(Arc::new);
+        let copy: Result<Option<DiskCopy>, DamagedCopy> = match disk.read(&key) {
+            // Where the cache folder cannot be, there is no copy; its own check tells.
+            Err(damage) if damage.path.symlink_metadata().is_err() => Ok(None),
+            read => read,
+        };
         Case {
             id: DefinitionKey::Platform(key.clone()).to_string(),
             path: disk.path(&key),
             asked: false,
-            copy,
+            copy: copy.map_err(Arc::new),
             published,
         }
     });
