@@ -2,7 +2,7 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`engine`], [`definitions`], [`models`], [`sources`],
-//! [`streams`], [`delivery`], [`http`], [`cli`].
+//! [`streams`], [`delivery`], [`doctor`], [`http`], [`cli`].
 
 pub mod blocks;
 pub mod cli;

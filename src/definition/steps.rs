@@ -85,7 +85,8 @@ impl StepParser {
             spec,
             values,
         };
-        for p in spec.check.map(|check| check(&step)).unwrap_or_default() {
+        let checks = [spec.check, spec.literal_check].into_iter().flatten();
+        for p in checks.flat_map(|check| check(&step)) {
             let problem = FieldProblem::new("value_error", p.message);
             entry.report(problems, p.field, &problem);
         }

@@ -120,7 +120,7 @@ fn missing(elements: &[&'static str]) -> Vec<&'static str> {
 fn package(element: &str) -> &'static str {
     match element {
         "capsfilter" | "fakesink" | "filesink" => "libgstreamer1.0-0",
-        "qtdemux" | "matroskademux" | "avidemux" => "gstreamer1.0-plugins-good",
+        "avidemux" => "gstreamer1.0-plugins-good",
         "tsdemux" => "gstreamer1.0-plugins-bad",
         other => package_of_element(other),
     }

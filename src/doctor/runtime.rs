@@ -3,7 +3,8 @@
 use super::finding::listed;
 use super::{Check, Circumstances, Finding};
 use crate::clock::Clock;
-use crate::models::{ModelError, Provider, runtime};
+use crate::models::runtime::{self, RuntimeInfo};
+use crate::models::{ModelError, Provider};
 
 pub(super) fn check(at: &Circumstances, _: &dyn Clock) -> Vec<Finding> {
     vec![match runtime::describe(at.library.as_deref()) {
@@ -15,15 +16,16 @@ pub(super) fn check(at: &Circumstances, _: &dyn Clock) -> Vec<Finding> {
                 Provider::Cpu,
             ]
             .into_iter()
-            .filter(|p| p.unavailable().is_none() && found.providers.contains(&p.name()))
+            .filter(|p| p.unavailable().is_none())
             .map(Provider::name)
+            .filter(|name| found.providers.iter().any(|p| p.eq_ignore_ascii_case(name)))
             .collect();
             Finding::ok(
                 Check::OnnxRuntime,
                 format!(
                     "{} ({}) with {}; this build of millrace uses {}",
                     found.library.display(),
-                    found.version,
+                    version(&found),
                     listed(&found.providers, 8),
                     listed(&usable, 8)
                 ),
@@ -31,6 +33,17 @@ pub(super) fn check(at: &Circumstances, _: &dyn Clock) -> Vec<Finding> {
         }
         Err(error) => Finding::fault(Check::OnnxRuntime, error.to_string(), remedy(&error)),
     }]
+}
+
+/// The version that stands in the name of the file, links followed, else what the library says of
+/// its build.
+fn version(found: &RuntimeInfo) -> String {
+    let file = found.library.canonicalize().unwrap_or_default();
+    let name = file.file_name().and_then(|name| name.to_str());
+    match name.and_then(|name| name.split_once(".so.")) {
+        Some((_, version)) => version.to_owned(),
+        None => found.build.clone(),
+    }
 }
 
 fn remedy(error: &ModelError) -> String {

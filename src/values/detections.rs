@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{Dict, Image, Mask, Value};
+use super::{Dict, Image, Mask, Value, python};
 
 /// Names of the columns that several blocks share (engine specification 10.4).
 pub mod column {
@@ -240,6 +240,52 @@ impl Detections {
         }
     }
 
+    /// All rows of several sets, one set after the other; sets without rows are left out. Fails
+    /// where [`Self::merge`] would drop something: every set must have the same columns, and the
+    /// same facts about the image. Of nothing comes [`Self::empty`].
+    pub fn joined(sets: &[&Self]) -> Result<Self, String> {
+        let filled: Vec<&Self> = sets.iter().copied().filter(|s| !s.is_empty()).collect();
+        let Some((first, others)) = filled.split_first() else {
+            return Ok(Self::empty());
+        };
+        let fixed = |set: &Self| {
+            [
+                ("mask", set.masks.is_some()),
+                ("confidence", set.confidence.is_some()),
+                ("class_id", set.class_id.is_some()),
+                ("tracker_id", set.tracker_id.is_some()),
+            ]
+        };
+        for (i, (name, here)) in fixed(first).into_iter().enumerate() {
+            if others.iter().any(|other| fixed(other)[i].1 != here) {
+                return Err(format!("some boxes have a `{name}` and others have none"));
+            }
+        }
+        for other in others {
+            let lacks = |a: &Self, b: &Self| {
+                let name = a.data.keys().find(|name| !b.data.contains_key(*name));
+                name.map(|name| format!("some boxes have a column `{name}` and others have none"))
+            };
+            let differs = |a: &Self, b: &Self| {
+                let same = |(name, fact): &(&Arc<str>, &Value)| {
+                    b.metadata
+                        .get(*name)
+                        .is_some_and(|f| python::equal(f, fact))
+                };
+                let other = a.metadata.iter().find(|entry| !same(entry));
+                other.map(|(name, _)| format!("sets of boxes differ in their `{name}`"))
+            };
+            let problem = lacks(first, other)
+                .or_else(|| lacks(other, first))
+                .or_else(|| differs(first, other))
+                .or_else(|| differs(other, first));
+            if let Some(problem) = problem {
+                return Err(problem);
+            }
+        }
+        Ok(Self::merge(&filled))
+    }
+
     /// Writes into every row (and, for an empty set, into the metadata) where `image` lies in its
     /// parent and in the root: what every block does that predicts on an image.
     pub fn attach_image(&mut self, image: &Image) {
@@ -299,6 +345,29 @@ mod tests {
         assert_eq!(d.class_name(0).map(|n| &**n), Some("b"));
         assert_eq!(d.center(0), [3.0, 2.0]);
         assert_eq!(d.area(0), 8.0);
+    }
+
+    #[test]
+    fn joined_sets_must_have_the_same_columns() {
+        let mut tracked = two();
+        tracked.tracker_id = Some(Arc::new(vec![1, 2]));
+        let joined = Detections::joined(&[&two(), &Detections::default(), &two()]).unwrap();
+        assert_eq!((joined.len(), joined.data.len()), (4, 1));
+        let why = Detections::joined(&[&two(), &tracked]).unwrap_err();
+        assert_eq!(why, "some boxes have a `tracker_id` and others have none");
+        let mut more = two();
+        more.fill_column("speed", Value::Int(1));
+        assert!(
+            Detections::joined(&[&two(), &more])
+                .unwrap_err()
+                .contains("`speed`")
+        );
+        assert!(
+            Detections::joined(&[&tracked.take(&[])])
+                .unwrap()
+                .data
+                .is_empty()
+        );
     }
 
     #[test]

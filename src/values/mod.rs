@@ -15,6 +15,7 @@ pub mod image;
 pub mod json_text;
 pub mod kind;
 pub mod mask;
+pub mod mask_sets;
 pub mod polygon;
 pub mod python;
 pub mod python_format;

@@ -15,8 +15,8 @@ use serde_json::{Value as Json, json};
 
 use super::store::{self, StoreArgs};
 use super::{HostArgs, LoadError, REFUSED, host};
+use crate::blocks::CacheStore;
 use crate::blocks::Services;
-use crate::blocks::state::CacheStore;
 use crate::clock::Clock;
 use crate::definitions::{DefinitionKey, DefinitionStore, Demand, Fetched, Refresher};
 use crate::delivery::webhook::{Condition, Webhook};
@@ -268,6 +268,8 @@ struct Finished {
     written: Written,
     snapshot: Snapshot,
     problem: Option<String>,
+    /// Numbers, texts and truth values of the last result, as `name value`.
+    last: Vec<String>,
 }
 
 impl Job<'_> {
@@ -443,6 +445,17 @@ struct ResultLoop {
     models: Arc<ModelStore>,
 }
 
+/// What of the outputs fits into a line of the summary.
+fn scalars(outputs: &Json) -> Vec<String> {
+    let entries = outputs.as_object().into_iter().flatten();
+    entries
+        .filter(|(_, value)| {
+            value.is_number() || value.is_boolean() || value.as_str().is_some_and(|s| s.len() < 60)
+        })
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect()
+}
+
 /// The models in memory: id and hash of the weights.
 fn loaded_models(models: &ModelStore) -> Json {
     let loaded = models
@@ -460,6 +473,7 @@ impl ResultLoop {
         let control = self.stream.control();
         let mut problem = None;
         let mut stamped = false;
+        let mut last = Json::Null;
         for result in self.stream.results() {
             if !stamped {
                 // With the first result the models of the definition are loaded.
@@ -482,6 +496,7 @@ impl ResultLoop {
                 problem = Some(error.to_string());
                 control.stop();
             }
+            last = report.json;
         }
         let end = self.stream.join();
         let (written, finish) = self.writer.finish();
@@ -491,6 +506,7 @@ impl ResultLoop {
             written,
             snapshot: figures.snapshot(),
             problem,
+            last: scalars(&last["outputs"]),
         }
     }
 }
