@@ -1,90 +1,98 @@
-//! `millrace doctor`: what is wrong here, why, and what mends it.
+//! `millrace doctor`: what users check by hand when a result is not what they expected.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use serde_json::Value as Json;
 
-use super::REFUSED;
 use crate::clock::SystemClock;
-use crate::definitions::{DefinitionKey, Settings};
-use crate::doctor::{Subject, port};
+use crate::definitions::ApiKey;
+use crate::doctor::{Circumstances, Finding, Verdict, WorkflowName, examine};
 
 /// Arguments of `millrace doctor`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Also reads the environment variables of the server: API_BASE_URL, ROBOFLOW_API_KEY, \
-MODEL_CACHE_DIR, WORKFLOWS_DEFINITION_CACHE_EXPIRY, OFFLINE_MODE and so on.\n\
-Exit code: 0 if nothing is wrong, 1 if something is, 2 if a setting cannot be read."
+    after_help = "Exit code: 0 if nothing is wrong (warnings do not count), 1 if something is. \
+Nothing is changed. The environment variables are those of the server: API_BASE_URL, \
+ROBOFLOW_API_KEY, MODEL_CACHE_DIR, ORT_DYLIB_PATH and so on."
 )]
 pub struct DoctorArgs {
-    /// Definitions that are meant to run here: WORKSPACE/WORKFLOW or WORKSPACE/WORKFLOW@VERSION.
-    #[arg(value_name = "DEFINITION", value_parser = parse_key)]
-    definitions: Vec<DefinitionKey>,
-    /// Folder of definitions whose files are meant to run here.
-    #[arg(long, value_name = "DIR")]
-    folder: Option<PathBuf>,
+    /// Print a JSON list of findings: check, subject, verdict, evidence, remedy.
+    #[arg(long)]
+    json: bool,
+    /// Port of the server on this machine.
+    #[arg(long, env = "PORT", default_value_t = 9001, value_name = "PORT")]
+    port: u16,
     /// Folder of model packages.
     #[arg(long, env = "MILLRACE_MODELS", value_name = "DIR")]
     models: Option<PathBuf>,
-    /// Address that the server is meant to answer on.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
-    host: IpAddr,
-    /// Port that the server is meant to answer on.
-    #[arg(long, env = "PORT", value_name = "PORT", default_value_t = port::PORT)]
-    port: u16,
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
-}
-
-fn parse_key(text: &str) -> Result<DefinitionKey, String> {
-    let (workspace, workflow) = text
-        .split_once('/')
-        .filter(|(workspace, workflow)| !workspace.is_empty() && !workflow.is_empty())
-        .ok_or("write WORKSPACE/WORKFLOW")?;
-    let (workflow, version) = match workflow.split_once('@') {
-        Some((workflow, version)) => (workflow, Some(version)),
-        None => (workflow, None),
-    };
-    Ok(DefinitionKey::workflow(workspace, workflow, version, None))
+    /// A definition to compile; with one `--workflow`, also compared with what is published.
+    #[arg(long, value_name = "FILE")]
+    definition: Option<PathBuf>,
+    /// A workflow of the platform to look at, besides those in the cache; may be repeated.
+    #[arg(long, value_name = "WORKSPACE/ID[@VERSION]")]
+    workflow: Vec<WorkflowName>,
+    /// Key for the platform; without it that of the environment.
+    #[arg(long, value_name = "KEY")]
+    api_key: Option<String>,
+    /// Longest time for everything, in seconds.
+    #[arg(long, default_value_t = 20.0, value_name = "SECONDS")]
+    limit: f64,
 }
 
 pub(super) fn run(args: &DoctorArgs) -> ExitCode {
-    let settings = match Settings::from_env(|name| std::env::var(name).ok()) {
-        Ok(settings) => Settings {
-            folder: args.folder.clone(),
-            ..settings
-        },
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(REFUSED);
-        }
-    };
-    // A server that listens everywhere answers on this machine's own address.
-    let host = match args.host {
-        any if any.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
-        host => host,
-    };
-    let subject = Subject {
-        definitions: args.definitions.clone(),
+    let look = |name: &str| std::env::var(name).ok();
+    let mut circumstances = Circumstances {
+        port: args.port,
         models: args.models.clone(),
-        listen: SocketAddr::new(host, args.port),
-        ..Subject::new(settings, Arc::new(SystemClock::default()))
+        definition: args.definition.clone(),
+        workflows: args.workflow.clone(),
+        limit: Duration::try_from_secs_f64(args.limit).unwrap_or(Duration::MAX),
+        ..Circumstances::from_env(look)
     };
-    let findings = match subject.examine() {
-        Ok(findings) => findings,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    if args.json {
-        say!("{:#}", findings.to_json());
-    } else {
-        say!("{findings}");
+    if let (Ok(settings), Some(key)) = (&mut circumstances.settings, &args.api_key) {
+        settings.api_key = Some(ApiKey::new(key));
     }
-    ExitCode::from(u8::from(findings.wrong()))
+    let found = examine(&circumstances, Arc::new(SystemClock::default()));
+    if args.json {
+        let list: Vec<Json> = found.iter().map(Finding::to_json).collect();
+        say!("{:#}", Json::Array(list));
+    } else {
+        print_table(&found);
+    }
+    let faults = found.iter().any(|f| f.verdict == Verdict::Fault);
+    ExitCode::from(u8::from(faults))
+}
+
+fn print_table(found: &[Finding]) {
+    let name = |finding: &Finding| finding.check.name().len();
+    let width = found.iter().map(name).max().unwrap_or(0);
+    for finding in found {
+        let word = match finding.verdict {
+            Verdict::Ok => "ok",
+            Verdict::NotApplicable => "-",
+            Verdict::Warning => "warning",
+            Verdict::Fault => "FAULT",
+        };
+        let subject = match &finding.subject {
+            Some(subject) => format!("{subject}: "),
+            None => String::new(),
+        };
+        let check = finding.check.name();
+        say!("{word:7}  {check:width$}  {subject}{}", finding.evidence);
+        if let Some(remedy) = &finding.remedy {
+            say!("{:7}  {:width$}  -> {remedy}", "", "");
+        }
+    }
+    let count = |verdict| found.iter().filter(|f| f.verdict == verdict).count();
+    say!(
+        "\n{} wrong, {} to watch, {} well, {} not applicable",
+        count(Verdict::Fault),
+        count(Verdict::Warning),
+        count(Verdict::Ok),
+        count(Verdict::NotApplicable)
+    );
 }

@@ -66,12 +66,12 @@ pub enum Command {
     Exec(exec::ExecArgs),
     /// How fresh a running process is; refresh its definitions; compare two definitions.
     Definitions(definitions::DefinitionsArgs),
+    /// Find out what is wrong on this machine, and say what mends it.
+    Doctor(doctor::DoctorArgs),
     /// Check a definition and say everything that is wrong with it.
     Validate(validate::ValidateArgs),
     /// List the blocks that definitions may use, or describe one.
     Blocks(blocks::BlocksArgs),
-    /// Find out what is wrong here, why, and what mends it.
-    Doctor(doctor::DoctorArgs),
 }
 
 /// Arguments of every command that runs models.
@@ -100,9 +100,9 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Exec(args) => exec::run(&args),
             Command::Definitions(args) => definitions::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),
-            Command::Doctor(args) => doctor::run(&args),
         }
     }
 }

@@ -1,224 +1,201 @@
-//! `millrace doctor`: what users check by hand when results are not what they published, done for
-//! them.
+//! What users check by hand when a result is not what they expected, done for them.
 //!
-//! Each check is a function of a [`Subject`] and returns [`Finding`]s: a verdict, the evidence, and
-//! the command that mends it. Checks change nothing: what they write they remove, and what the
-//! platform answers is not kept. A check that cannot be made says why and is not held against
-//! anybody.
+//! [`examine`] runs every check at once and answers one [`Finding`] or more per check: what was
+//! seen, whether it is well, and the command that mends it. The checks change nothing: no
+//! definition is cached, nothing is downloaded, and the one file that is written to see whether
+//! that is possible is removed. No finding shows an API key or the credentials of an address.
+//!
+//! Each request to a server has [`Circumstances::patience`]; a check that is not done after
+//! [`Circumstances::limit`] is reported as such, so an examination always ends.
 
-pub mod media;
-pub mod models;
-pub mod platform;
-pub mod port;
-pub mod published;
-pub mod running;
-pub mod storage;
+mod cache;
+mod definitions;
+mod document;
+mod finding;
+mod gstreamer;
+mod listeners;
+mod mounts;
+mod network;
+mod platform;
+mod port;
+mod running;
+mod runtime;
+mod settings;
+mod weights;
 
-use std::fmt;
-use std::io;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
-use serde_json::{Value as Json, json};
+pub use finding::{Check, Finding, Verdict};
 
 use crate::clock::Clock;
-use crate::definitions::{DefinitionError, DefinitionKey, DefinitionStore, Settings};
-pub use storage::Space;
+use crate::definitions::{Settings, settings::SettingError};
 
-/// What a check found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// All well.
-    Sound,
-    /// Nothing is wrong, and it is worth knowing.
-    Note,
-    /// Something is wrong.
-    Wrong,
-    /// The check could not be made.
-    Skipped,
+/// A workflow of the platform: `workspace/workflow`, with `@version` if a version is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkflowName {
+    /// The workspace.
+    pub workspace: String,
+    /// The workflow's id.
+    pub workflow: String,
+    /// The pinned version.
+    pub version: Option<String>,
 }
 
-impl Verdict {
-    /// Name in tables and JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sound => "sound",
-            Self::Note => "note",
-            Self::Wrong => "wrong",
-            Self::Skipped => "skipped",
+impl FromStr for WorkflowName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || "write `workspace/workflow` or `workspace/workflow@version`".to_owned();
+        let (workspace, workflow) = text.split_once('/').ok_or_else(wanted)?;
+        let (workflow, version) = match workflow.split_once('@') {
+            Some((workflow, version)) => (workflow, Some(version.to_owned())),
+            None => (workflow, None),
+        };
+        if workspace.is_empty() || workflow.is_empty() || version.as_deref() == Some("") {
+            return Err(wanted());
         }
-    }
-}
-
-/// What a check found, with the evidence.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Finding {
-    /// Name of the check.
-    pub check: &'static str,
-    /// The verdict.
-    pub verdict: Verdict,
-    /// What it rests on.
-    pub evidence: String,
-    /// The command or step that mends it.
-    pub mend: Option<String>,
-}
-
-impl Finding {
-    fn new(check: &'static str, verdict: Verdict, evidence: impl Into<String>) -> Self {
-        Self {
-            check,
-            verdict,
-            evidence: evidence.into(),
-            mend: None,
-        }
-    }
-
-    pub(crate) fn sound(check: &'static str, evidence: impl Into<String>) -> Self {
-        Self::new(check, Verdict::Sound, evidence)
-    }
-
-    pub(crate) fn note(check: &'static str, evidence: impl Into<String>) -> Self {
-        Self::new(check, Verdict::Note, evidence)
-    }
-
-    pub(crate) fn skipped(check: &'static str, evidence: impl Into<String>) -> Self {
-        Self::new(check, Verdict::Skipped, evidence)
-    }
-
-    pub(crate) fn wrong(
-        check: &'static str,
-        evidence: impl Into<String>,
-        mend: impl Into<String>,
-    ) -> Self {
-        Self {
-            mend: Some(mend.into()),
-            ..Self::new(check, Verdict::Wrong, evidence)
-        }
-    }
-
-    /// As JSON.
-    pub fn to_json(&self) -> Json {
-        json!({
-            "check": self.check,
-            "verdict": self.verdict.name(),
-            "evidence": self.evidence,
-            "mend": self.mend,
+        Ok(Self {
+            workspace: workspace.into(),
+            workflow: workflow.into(),
+            version,
         })
     }
 }
 
-/// What all checks found. `Display` is the table.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Findings(pub Vec<Finding>);
-
-impl Findings {
-    /// Whether anything is wrong.
-    pub fn wrong(&self) -> bool {
-        self.0.iter().any(|f| f.verdict == Verdict::Wrong)
-    }
-
-    /// As JSON: `sound` is false if anything is wrong.
-    pub fn to_json(&self) -> Json {
-        let findings: Vec<Json> = self.0.iter().map(Finding::to_json).collect();
-        json!({"sound": !self.wrong(), "findings": findings})
-    }
-}
-
-impl fmt::Display for Findings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.0.iter().map(|x| x.check.len()).max().unwrap_or(0);
-        for finding in &self.0 {
-            let verdict = finding.verdict.name();
-            let mark = match finding.verdict {
-                Verdict::Wrong => verdict.to_uppercase(),
-                _ => verdict.to_owned(),
-            };
-            write!(f, "{mark:7}  {:width$}  ", finding.check)?;
-            let indent = format!("\n{:1$}", "", 7 + 2 + width + 2);
-            f.write_str(&finding.evidence.replace('\n', &indent))?;
-            if let Some(mend) = &finding.mend {
-                write!(f, "{indent}→ {}", mend.replace('\n', &indent))?;
-            }
-            f.write_str("\n")?;
-        }
-        let count = |verdict| self.0.iter().filter(|x| x.verdict == verdict).count();
-        match count(Verdict::Wrong) {
-            0 => f.write_str("nothing is wrong"),
-            1 => f.write_str("1 thing is wrong"),
-            n => write!(f, "{n} things are wrong"),
-        }
-    }
-}
-
-/// What is examined, and by which instruments.
-pub struct Subject {
-    /// Where definitions come from and are kept.
-    pub settings: Settings,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// Where the server listens.
-    pub listen: SocketAddr,
-    /// The definitions that are meant to run.
-    pub definitions: Vec<DefinitionKey>,
-    /// The folder of model packages.
+/// What is examined.
+#[derive(Clone, Debug)]
+pub struct Circumstances {
+    /// How definitions are fetched and kept, or the variable that says it wrongly.
+    pub settings: Result<Settings, SettingError>,
+    /// What the environment variables say that is not wrong, and not what was meant.
+    pub doubts: Vec<Finding>,
+    /// The server's port on this machine.
+    pub port: u16,
+    /// Folder of model packages.
     pub models: Option<PathBuf>,
-    /// The library of ONNX Runtime; `None` looks in the usual places.
-    pub runtime: Option<PathBuf>,
-    /// Elements of GStreamer that reading and writing video needs.
-    pub elements: Vec<media::Element>,
-    /// The table of mounts.
-    pub mounts: PathBuf,
-    /// Whether this is a container, whose own layer goes when it is made anew.
-    pub container: bool,
-    /// Measures the space of the volume that a folder is on.
-    pub space: fn(&Path) -> io::Result<Space>,
+    /// ONNX Runtime's library; `None` looks in the usual places.
+    pub library: Option<PathBuf>,
+    /// A definition to check.
+    pub definition: Option<PathBuf>,
+    /// Workflows of the platform to check, besides those that the cache holds.
+    pub workflows: Vec<WorkflowName>,
+    /// What is mounted where, as `/proc/self/mountinfo` has it.
+    pub mounts: String,
+    /// Longest wait for one answer of a server.
+    pub patience: Duration,
+    /// Longest time for everything.
+    pub limit: Duration,
 }
 
-impl Subject {
-    /// This machine, with these settings.
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
+impl Circumstances {
+    /// What these environment variables say, on this machine.
+    pub fn from_env(look: impl Fn(&str) -> Option<String>) -> Self {
         Self {
-            settings,
-            clock,
-            listen: SocketAddr::from(([127, 0, 0, 1], port::PORT)),
-            definitions: Vec::new(),
+            doubts: settings::doubts(&look),
+            settings: Settings::from_env(&look),
+            port: 9001,
             models: None,
-            runtime: None,
-            elements: media::ELEMENTS.to_vec(),
-            mounts: "/proc/self/mountinfo".into(),
-            container: storage::in_container(),
-            space: storage::space_of,
+            library: None,
+            definition: None,
+            workflows: Vec::new(),
+            mounts: std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
+            patience: Duration::from_secs(3),
+            limit: Duration::from_secs(20),
         }
     }
+}
 
-    /// Makes every check.
-    ///
-    /// # Errors
-    /// If the thread that asks the platform cannot be started.
-    pub fn examine(&self) -> Result<Findings, DefinitionError> {
-        let store = DefinitionStore::open(self.settings.clone(), self.clock.clone())?;
-        let freshness = port::freshness(self);
-        let mut findings = vec![
-            port::check(self, freshness.as_ref()),
-            storage::writable(self),
-            storage::volume(self),
-            storage::space(self),
-            storage::copies(self),
-        ];
-        findings.extend(platform::check(self, &store));
-        let mut known = Vec::new();
-        findings.extend(published::check(self, &store, &mut known));
-        if let Some(freshness) = &freshness {
-            findings.extend(running::check(freshness, &known));
-        }
-        findings.extend(published::folder(self, &mut known));
-        findings.push(models::runtime(self));
-        findings.extend(models::packages(self, &known));
-        findings.push(media::elements(self));
-        findings.push(media::decoders(self));
-        Ok(Findings(findings))
+/// A group of checks that runs on a thread of its own.
+struct Group {
+    /// The check that is named if the group is not done in time.
+    check: Check,
+    run: fn(&Circumstances, &dyn Clock) -> Vec<Finding>,
+}
+
+/// All checks, in the order in which they are told.
+const GROUPS: &[Group] = &[
+    Group {
+        check: Check::Settings,
+        run: settings::check,
+    },
+    Group {
+        check: Check::Port,
+        run: port::check,
+    },
+    Group {
+        check: Check::Platform,
+        run: platform::check,
+    },
+    Group {
+        check: Check::Running,
+        run: running::check,
+    },
+    Group {
+        check: Check::Definition,
+        run: definitions::check,
+    },
+    Group {
+        check: Check::CacheWritable,
+        run: cache::check,
+    },
+    Group {
+        check: Check::Models,
+        run: weights::check,
+    },
+    Group {
+        check: Check::OnnxRuntime,
+        run: runtime::check,
+    },
+    Group {
+        check: Check::GStreamer,
+        run: gstreamer::check,
+    },
+    Group {
+        check: Check::Compiles,
+        run: document::check,
+    },
+];
+
+/// Runs all checks.
+pub fn examine(circumstances: &Circumstances, clock: Arc<dyn Clock>) -> Vec<Finding> {
+    let deadline = Instant::now() + circumstances.limit;
+    let (done, results) = mpsc::channel();
+    for (index, group) in GROUPS.iter().enumerate() {
+        let (circumstances, clock, done) = (circumstances.clone(), clock.clone(), done.clone());
+        let run = group.run;
+        // A thread that cannot be started drops its sender: its group counts as not done.
+        let _ = std::thread::Builder::new()
+            .name(format!("doctor:{}", group.check.name()))
+            .spawn(move || {
+                // The receiver is gone only if the time is over.
+                let _ = done.send((index, run(&circumstances, &*clock)));
+            });
     }
+    drop(done);
+    let mut findings: Vec<Option<Vec<Finding>>> = GROUPS.iter().map(|_| None).collect();
+    while let Ok((index, found)) =
+        results.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    {
+        findings[index] = Some(found);
+    }
+    let told = findings.into_iter().zip(GROUPS);
+    told.flat_map(|(found, group)| found.unwrap_or_else(|| vec![undone(group, circumstances)]))
+        .collect()
+}
+
+fn undone(group: &Group, circumstances: &Circumstances) -> Finding {
+    let name = group.check.name();
+    Finding::warning(
+        group.check,
+        format!(
+            "the check of {name} did not end within {} s",
+            circumstances.limit.as_secs_f64()
+        ),
+        "run `millrace --log debug doctor` and look where it stops; `--limit` gives it more time",
+    )
 }
 
 #[cfg(test)]
@@ -226,21 +203,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_shows_evidence_and_what_mends_it() {
-        let findings = Findings(vec![
-            Finding::sound("port", "nothing listens"),
-            Finding::wrong("disk copies", "a.json is damaged\nb.json too", "rm a.json"),
-        ]);
+    fn workflows_are_named_as_everywhere() {
+        let name: WorkflowName = "ws/flow@7".parse().unwrap();
         assert_eq!(
-            findings.to_string(),
-            "sound    port         nothing listens\n\
-             WRONG    disk copies  a.json is damaged\n                      b.json too\n                      → rm a.json\n\
-             1 thing is wrong"
+            (&*name.workspace, &*name.workflow, name.version.as_deref()),
+            ("ws", "flow", Some("7"))
         );
-        assert!(findings.wrong());
-        let json = findings.to_json();
-        assert_eq!(json["sound"], false);
-        assert_eq!(json["findings"][1]["mend"], "rm a.json");
-        assert_eq!(Findings::default().to_string(), "nothing is wrong");
+        for wrong in ["", "flow", "/flow", "ws/", "ws/flow@"] {
+            assert!(wrong.parse::<WorkflowName>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_examination_ends_when_its_time_is_over() {
+        let circumstances = Circumstances {
+            limit: Duration::ZERO,
+            ..Circumstances::from_env(|name| (name == "OFFLINE_MODE").then(|| "true".to_owned()))
+        };
+        let clock = Arc::new(crate::clock::SystemClock::default());
+        let found = examine(&circumstances, clock);
+        let late = found.iter().filter(|f| f.evidence.contains("did not end"));
+        assert!(late.count() > 0, "{found:?}");
     }
 }

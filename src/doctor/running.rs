@@ -1,128 +1,183 @@
-//! What the running server says of its definitions, compared with what is published.
+//! What a millrace that runs on this machine says of its definitions and models.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
+use reqwest::header::HeaderMap;
 use serde_json::Value as Json;
 
-use super::Finding;
-use super::published::Known;
-use crate::definition::canonical::DefinitionHash;
+use super::finding::span;
+use super::network;
+use super::{Check, Circumstances, Finding};
+use crate::clock::Clock;
+use crate::values::Timestamp;
 
-const CHECK: &str = "running";
-
-/// Judges the answer of `GET /freshness`. `known` holds what is published.
-pub fn check(freshness: &Json, known: &[Known]) -> Vec<Finding> {
-    let rows = freshness["definitions"].as_array();
-    let rows = rows.into_iter().flatten();
-    rows.flat_map(|row| judge(row, known)).collect()
+pub(super) fn check(at: &Circumstances, clock: &dyn Clock) -> Vec<Finding> {
+    let Some(told) = freshness(at) else {
+        let why = format!("no millrace tells its freshness on port {}", at.port);
+        return vec![Finding::not_applicable(Check::Running, why)];
+    };
+    judge(&told, clock.now())
 }
 
-fn judge(row: &Json, known: &[Known]) -> Vec<Finding> {
-    let id = row["id"].as_str().unwrap_or_default();
-    let refresh = format!("millrace definitions refresh {id}");
-    let definition = &row["definition"];
-    let Some(hash) = definition["hash"].as_str() else {
-        let why = row["last_error"]["message"]
-            .as_str()
-            .unwrap_or("it is being fetched");
-        return vec![Finding::wrong(
-            CHECK,
-            format!("{id}: the server has no definition: {why}"),
-            refresh,
-        )];
-    };
-    let mut findings = Vec::new();
-    let holds = format!(
-        "{id}: the server holds {hash} (from {}, {:.0} s old)",
-        definition["source"].as_str().unwrap_or("nowhere"),
-        definition["age_seconds"].as_f64().unwrap_or(0.0)
-    );
-    let published = known.iter().find(|k| k.current && k.id == id);
-    let newer = published
-        .map(|k| DefinitionHash::of(&k.definition).to_string())
-        .filter(|published| published != hash);
-    if let Some(newer) = newer {
-        findings.push(Finding::wrong(
-            CHECK,
-            format!("{holds}, and {newer} is published"),
-            refresh.clone(),
-        ));
-    } else if definition["stale"] == true {
-        let why = definition["last_error"]
-            .as_str()
-            .unwrap_or("nobody refreshes it");
-        findings.push(Finding::wrong(
-            CHECK,
-            format!("{holds}, which is stale: {why}"),
-            refresh.clone(),
-        ));
-    } else {
-        let next = row["next_refresh"].as_str();
-        let next = next.map_or(String::new(), |t| format!("; refreshed next at {t}"));
-        findings.push(Finding::sound(CHECK, format!("{holds}{next}")));
+/// The table of freshness of the process on the port, if it is millrace.
+pub(super) fn freshness(at: &Circumstances) -> Option<Json> {
+    let socket = SocketAddr::from((Ipv4Addr::LOCALHOST, at.port));
+    let url = format!("http://{socket}/freshness").parse().ok()?;
+    let client = network::local_client(at.patience).ok()?;
+    let reply = network::wait(network::get(&client, url, HeaderMap::new()));
+    let told = reply.ok()?.ok()?.json();
+    (told["server"]["name"] == "millrace").then_some(told)
+}
+
+fn rows<'a>(told: &'a Json, section: &str) -> impl Iterator<Item = &'a Json> + use<'a> {
+    told[section].as_array().into_iter().flatten()
+}
+
+fn judge(told: &Json, now: Timestamp) -> Vec<Finding> {
+    let definitions = rows(told, "definitions").map(|row| definition(row, now));
+    let models = rows(told, "models").filter_map(model);
+    let mut found: Vec<Finding> = definitions.chain(models).collect();
+    if found.is_empty() {
+        let none = "millrace runs and has no definition";
+        found.push(Finding::ok(Check::Running, none));
     }
-    if let Some(reason) = row["refused"]["reason"].as_str() {
-        findings.push(Finding::wrong(
-            CHECK,
+    found
+}
+
+fn definition(row: &Json, now: Timestamp) -> Finding {
+    let text = |value: &Json| value.as_str().unwrap_or("unknown").to_owned();
+    let id = text(&row["id"]);
+    let stamp = &row["definition"];
+    let refresh = format!("`millrace definitions refresh {id}`");
+    let finding = if let Some(reason) = row["refused"]["reason"].as_str() {
+        Finding::fault(
+            Check::Running,
             format!(
-                "{id}: a stream refused {}: {reason}",
-                row["refused"]["hash"].as_str().unwrap_or("a newer one")
+                "the streams go on with {} and refused the newer {}: {reason}",
+                text(&stamp["hash"]),
+                text(&row["refused"]["hash"])
             ),
-            "correct the definition and publish it; the stream goes on with the one it has",
-        ));
-    }
-    findings
+            "correct the definition and publish it again; `millrace doctor --definition FILE` or `millrace validate FILE` checks it first",
+        )
+    } else if stamp.is_null() {
+        Finding::fault(
+            Check::Running,
+            format!("there is none: {}", text(&row["last_error"]["message"])),
+            refresh,
+        )
+    } else if stamp["stale"] == true {
+        let why = match stamp["last_error"].as_str() {
+            Some(why) => format!(": {why}"),
+            None => String::new(),
+        };
+        Finding::fault(
+            Check::Running,
+            format!(
+                "{} was confirmed {} ago and may be out of date{why}",
+                text(&stamp["hash"]),
+                span(stamp["age_seconds"].as_f64().unwrap_or(0.0))
+            ),
+            format!("mend what the message says, then {refresh}"),
+        )
+    } else if let Some(why) = row["disk_error"]["message"].as_str() {
+        Finding::warning(
+            Check::Running,
+            format!("its disk copy cannot be written: {why}"),
+            "see the findings on the cache folder",
+        )
+    } else {
+        Finding::ok(Check::Running, fresh(row, now))
+    };
+    finding.about(id)
+}
+
+/// A definition within its time-to-live, and for how long.
+fn fresh(row: &Json, now: Timestamp) -> String {
+    let stamp = &row["definition"];
+    let hash = stamp["hash"].as_str().unwrap_or("unknown");
+    let source = stamp["source"].as_str().unwrap_or("unknown");
+    let expires = row["expires"].as_str().and_then(Timestamp::parse);
+    let left = expires.map(|e| e.unix_seconds() - now.unix_seconds());
+    let streams = row["streams"].as_array().map_or(0, Vec::len);
+    let ttl = match left {
+        Some(left) if left > 0.0 => format!(", inside its TTL for another {}", span(left)),
+        Some(_) => ", its TTL is over and it is asked for anew".to_owned(),
+        None => String::new(),
+    };
+    format!("{hash} from {source} on {streams} streams{ttl}")
+}
+
+fn model(row: &Json) -> Option<Finding> {
+    let id = row["id"].as_str()?;
+    (row["changed_on_disk"] == true).then(|| {
+        Finding::warning(
+            Check::Running,
+            "the weights in memory are not those on disk: the file was replaced meanwhile",
+            "restart millrace, so that it loads the new file",
+        )
+        .about(id)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::Verdict;
     use super::*;
-    use crate::doctor::Verdict;
+
+    fn now() -> Timestamp {
+        Timestamp::parse("2026-01-01T00:10:00Z").unwrap()
+    }
+
+    fn row() -> Json {
+        json!({"id": "ws/flow", "streams": ["cam-1"], "expires": "2026-01-01T00:15:00+00:00",
+            "definition": {"hash": "aaaaaaaaaaaa", "source": "platform", "age_seconds": 600.0,
+                "stale": false, "last_error": null},
+            "refused": null, "disk_error": null, "last_error": null})
+    }
 
     #[test]
-    fn old_stale_and_refused_definitions_are_told() {
-        let published = json!({"version": "1.0"});
-        let hash = DefinitionHash::of(&published).to_string();
-        let row = |definition: Json, refused: Json| json!({"definitions": [{"id": "ws/flow", "definition": definition, "refused": refused}]});
-        let stamp = |hash: &str, stale: bool| {
-            json!({"hash": hash, "source": "platform", "age_seconds": 7.2, "stale": stale,
-                   "last_error": "the platform answered 503"})
-        };
-        let known = [Known {
-            id: "ws/flow".into(),
-            definition: published,
-            current: true,
-        }];
-        let of = |row: Json| -> Vec<(Verdict, String)> {
-            let findings = check(&row, &known).into_iter();
-            findings.map(|f| (f.verdict, f.evidence)).collect()
-        };
-        let sound = of(row(stamp(&hash, false), Json::Null));
-        assert_eq!(sound.len(), 1);
-        assert_eq!(sound[0].0, Verdict::Sound);
-        assert!(sound[0].1.contains("from platform, 7 s old"));
-        for (row, says) in [
-            (
-                row(stamp("0123456789ab", false), Json::Null),
-                "is published",
-            ),
-            (
-                row(stamp(&hash, true), Json::Null),
-                "stale: the platform answered 503",
-            ),
-            (row(Json::Null, Json::Null), "has no definition"),
-        ] {
-            let found = of(row);
-            assert_eq!((found.len(), found[0].0), (1, Verdict::Wrong));
-            assert!(found[0].1.contains(says), "{}", found[0].1);
-        }
-        let refused = json!({"hash": "ba9876543210", "reason": "model x/1 is unknown"});
-        let found = of(row(stamp(&hash, false), refused));
-        assert!(
-            found[1]
-                .1
-                .contains("refused ba9876543210: model x/1 is unknown")
+    fn what_runs_says_how_long_it_is_good() {
+        let found = definition(&row(), now());
+        assert_eq!(found.verdict, Verdict::Ok);
+        assert_eq!(
+            found.evidence,
+            "aaaaaaaaaaaa from platform on 1 streams, inside its TTL for another 5 min"
         );
-        assert!(check(&json!({}), &known).is_empty());
+    }
+
+    #[test]
+    fn refused_and_stale_definitions_are_faults() {
+        let mut refused = row();
+        refused["refused"] = json!({"hash": "bbbbbbbbbbbb", "reason": "unknown block"});
+        let found = definition(&refused, now());
+        assert_eq!(found.verdict, Verdict::Fault);
+        assert!(
+            found
+                .evidence
+                .contains("refused the newer bbbbbbbbbbbb: unknown block")
+        );
+        let mut stale = row();
+        stale["definition"]["stale"] = json!(true);
+        stale["definition"]["last_error"] = json!("the platform answered 503");
+        let found = definition(&stale, now());
+        assert_eq!(found.verdict, Verdict::Fault);
+        assert!(
+            found
+                .remedy
+                .unwrap()
+                .contains("definitions refresh ws/flow")
+        );
+    }
+
+    #[test]
+    fn weights_that_were_replaced_under_a_running_process_are_told() {
+        let told = json!({"definitions": [row()], "models": [
+            {"id": "coco/3", "changed_on_disk": true}, {"id": "coco/9", "changed_on_disk": false}]});
+        let found = judge(&told, now());
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1].verdict, Verdict::Warning);
+        assert_eq!(found[1].subject.as_deref(), Some("coco/3"));
     }
 }
