@@ -171,6 +171,15 @@ fn a_changed_file_reaches_running_streams_within_a_second() {
         std::thread::sleep(Duration::from_millis(300));
     }
     println!("slowest of 5 changes reached both streams after {slowest:?}");
+    let (_, metrics) = request(process.port, "GET", "/metrics").unwrap();
+    assert!(
+        metrics.contains("millrace_stream_swaps_total{stream=\"a\"} 5"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("millrace_stream_definition_info{stream=\"b\",definition=\""),
+        "{metrics}"
+    );
     let lines = process.finish();
     for stream in ["a", "b"] {
         let lines = lines(stream);

@@ -319,7 +319,9 @@ fn collect(chains: &Receiver<Receiver<Item>>, out: &Sender<FrameResult>, common:
         } in chain
         {
             let latency = common.clock.monotonic().saturating_sub(frame.arrived);
-            common.figures.result(run.is_err(), latency);
+            common
+                .figures
+                .result(run.is_err(), latency, generation.stamp.hash);
             let result = FrameResult {
                 frame,
                 generation,

@@ -417,6 +417,12 @@ impl Job<'_> {
         .map_err(|e| format!("the machine refuses a thread: {e}"))?;
         progress.add(&name);
         let (control, figures) = (stream.control(), stream.figures().clone());
+        shared.process.add(RunningStream {
+            name: name.clone(),
+            definition: self.key.to_string(),
+            figures: figures.clone(),
+            cache: services.cache.clone(),
+        });
         if let Some(follower) = &shared.follower {
             follower.add(Followed {
                 name: name.clone(),
@@ -424,11 +430,6 @@ impl Job<'_> {
                 services,
             });
         }
-        shared.process.add(RunningStream {
-            name: name.clone(),
-            definition: self.key.to_string(),
-            figures: figures.clone(),
-        });
         let job = ResultLoop {
             stream,
             writer,
