@@ -48,6 +48,18 @@ pub fn largest_outline(mask: &Mask) -> Option<Vec<[i64; 2]>> {
     Some(line)
 }
 
+/// The outline with the most points, the first of several; those with fewer than three do not count.
+pub fn longest_outline(mask: &Mask) -> Option<Vec<[i64; 2]>> {
+    let mut longest: Option<Vec<[i64; 2]>> = None;
+    for line in outlines(mask) {
+        let most = longest.as_ref().map_or(2, Vec::len);
+        if line.len() > most {
+            longest = Some(line);
+        }
+    }
+    longest
+}
+
 /// Twice the area that a closed line encloses.
 fn doubled_area(line: &[[i64; 2]]) -> i64 {
     let Some(mut before) = line.last() else {

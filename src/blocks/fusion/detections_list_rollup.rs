@@ -207,7 +207,9 @@ fn table(
             Value::None => otherwise.clone(),
             known => known,
         };
-        out.set_column(name, groups.iter().map(cell).collect());
+        if out.data.contains_key(name) {
+            out.set_column(name, groups.iter().map(cell).collect());
+        }
     }
     let size = Value::list(vec![height.into(), width.into()]);
     for name in [
@@ -215,7 +217,9 @@ fn table(
         column::PARENT_DIMENSIONS,
         column::IMAGE_DIMENSIONS,
     ] {
-        out.fill_column(name, size.clone());
+        if out.data.contains_key(name) {
+            out.fill_column(name, size.clone());
+        }
     }
     for name in [column::PARENT_ID, column::INFERENCE_ID] {
         let first = sets.first().and_then(|set| set.cell(name, 0)).cloned();
@@ -310,15 +314,16 @@ mod tests {
             set.set_column(column::KEYPOINTS_XY, vec![points]);
             set
         };
-        let whole = roll_up(&[], parents(&TWO), vec![pose(74.0), pose(0.0)]).unwrap();
+        // The points lie √116 apart.
+        let far = [("keypoint_merge_threshold", json!(11.0))];
+        let whole = roll_up(&far, parents(&TWO), vec![pose(74.0), pose(0.0)]).unwrap();
         assert_eq!(whole.len(), 1);
         let cell = whole.cell(column::KEYPOINTS_XY, 0).unwrap();
         assert_eq!(
             geometry::points(cell).unwrap(),
             [[92.0, 30.0], [102.0, 34.0]]
         );
-        let near = [("keypoint_merge_threshold", json!(5.0))];
-        let two = roll_up(&near, parents(&TWO), vec![pose(74.0), pose(0.0)]);
+        let two = roll_up(&[], parents(&TWO), vec![pose(74.0), pose(0.0)]);
         assert_eq!(two.unwrap().len(), 2);
     }
 
