@@ -76,21 +76,6 @@ impl Bench {
 
     /// Runs the block with these fields set; they stay set.
     pub(crate) fn run(&mut self, fields: &[(&str, Value)]) -> Result<Row, BlockError> {
-        match self.output(fields)? {
-            Output::One(row) => Ok(row),
-            other => panic!("one row wanted, got {other:?}"),
-        }
-    }
-
-    /// The same for a block that returns several rows.
-    pub(crate) fn run_many(&mut self, fields: &[(&str, Value)]) -> Result<Vec<Row>, BlockError> {
-        match self.output(fields)? {
-            Output::Many(rows) => Ok(rows),
-            other => panic!("rows wanted, got {other:?}"),
-        }
-    }
-
-    fn output(&mut self, fields: &[(&str, Value)]) -> Result<Output, BlockError> {
         for (name, value) in fields {
             self.values[self.spec.field_index(name).unwrap()] = value.clone();
         }
@@ -100,17 +85,11 @@ impl Bench {
             services: &self.services,
         };
         let inputs = Inputs::new(self.spec, &self.values);
-        self.block.run(&inputs, &cx)
+        match self.block.run(&inputs, &cx)? {
+            Output::One(row) => Ok(row),
+            other => panic!("one row wanted, got {other:?}"),
+        }
     }
-}
-
-/// A batch of values.
-pub(crate) fn batch(items: Vec<Value>) -> Value {
-    let indices = (0..items.len() as u32).map(|i| crate::values::Index::from_slice(&[i]));
-    Value::Batch(Arc::new(crate::values::Batch {
-        indices: indices.collect(),
-        items,
-    }))
 }
 
 /// Metadata of frame `number` of a file.
