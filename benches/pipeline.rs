@@ -22,6 +22,8 @@ use millrace::values::{Image, Timestamp};
 use serde_json::{Value as Json, json};
 
 const PASSES: usize = 3;
+/// Argument of the process that measures memory.
+const ONLY_FULL: &str = "--only-full-pipeline";
 const MODEL: &str = "coco-nano/2";
 
 fn root() -> PathBuf {
@@ -46,6 +48,11 @@ fn main() -> Result<()> {
         services.clock.clone(),
     )?;
     services.models = Arc::new(models);
+    if std::env::args().any(|a| a == ONLY_FULL) {
+        full_pipeline(&services, &clip)?;
+        println!("{}", peak_memory()?);
+        return Ok(());
+    }
     println!(
         "{} cores, model {MODEL} on {} thread(s), {}",
         cores(),
@@ -87,8 +94,25 @@ fn main() -> Result<()> {
         "engine, chain of 10 light steps: {:.2} µs per step",
         step.as_secs_f64() * 1e6
     );
-    println!("peak memory: {} MiB", peak_memory()? / 1024);
+    println!(
+        "peak memory of the full pipeline alone: {} MiB",
+        memory_of_full_pipeline(&clip)?
+    );
     Ok(())
+}
+
+/// Peak memory of a process of its own that runs only the full pipeline.
+fn memory_of_full_pipeline(clip: &Path) -> Result<u64> {
+    let output = std::process::Command::new(std::env::current_exe()?)
+        .arg(clip)
+        .arg(ONLY_FULL)
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text
+        .trim()
+        .parse::<u64>()
+        .with_context(|| format!("no number: {text}"))?
+        / 1024)
 }
 
 fn cores() -> usize {

@@ -26,6 +26,7 @@ run_packages=(
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-libav
     gstreamer1.0-plugins-ugly # x264enc: writing H.264
     gstreamer1.0-plugins-bad  # h264parse, TS, HLS
+    gstreamer1.0-x            # the window of --preview
 )
 # Peers that tests talk to; the RTSP server is a library above, HTTP receivers are part of the tests.
 test_packages=()

@@ -2,7 +2,7 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`engine`], [`definitions`], [`models`], [`sources`],
-//! [`streams`], [`delivery`], [`http`], [`cli`].
+//! [`streams`], [`delivery`], [`doctor`], [`http`], [`cli`].
 
 pub mod blocks;
 pub mod cli;
@@ -10,6 +10,7 @@ pub mod clock;
 pub mod definition;
 pub mod definitions;
 pub mod delivery;
+pub mod doctor;
 pub mod engine;
 pub mod geometry;
 pub mod http;

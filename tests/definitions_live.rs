@@ -66,6 +66,10 @@ struct Process {
 
 /// Starts `run` on a definition file, with two streams of the same clip at its own speed.
 fn start(definition: &Path, folder: &Path) -> Process {
+    start_with(definition, folder, &[])
+}
+
+fn start_with(definition: &Path, folder: &Path, further: &[&str]) -> Process {
     let port = free_port();
     let clip = "fixtures/video/shapes_a_640x360_25fps.mp4";
     let child = Command::new(env!("CARGO_BIN_EXE_millrace"))
@@ -91,6 +95,7 @@ fn start(definition: &Path, folder: &Path) -> Process {
         ])
         .arg("--output")
         .arg(folder)
+        .args(further)
         .env("MODEL_CACHE_DIR", folder.join("cache"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -166,6 +171,15 @@ fn a_changed_file_reaches_running_streams_within_a_second() {
         std::thread::sleep(Duration::from_millis(300));
     }
     println!("slowest of 5 changes reached both streams after {slowest:?}");
+    let (_, metrics) = request(process.port, "GET", "/metrics").unwrap();
+    assert!(
+        metrics.contains("millrace_stream_swaps_total{stream=\"a\"} 5"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("millrace_stream_definition_info{stream=\"b\",definition=\""),
+        "{metrics}"
+    );
     let lines = process.finish();
     for stream in ["a", "b"] {
         let lines = lines(stream);
@@ -240,4 +254,51 @@ fn broken_definitions_change_nothing() {
         );
         assert_eq!(lines[299]["outputs"]["count_out"], 4);
     }
+}
+
+/// Detections alone: nothing in it remembers, so a canary must agree to the letter.
+fn detection(confidence: f64, thickness: u32) -> String {
+    serde_json::json!({
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "steps": [
+            {"type": "roboflow_core/roboflow_object_detection_model@v2", "name": "shapes", "images": "$inputs.image",
+             "model_id": "shapes/1", "confidence": confidence},
+            {"type": "roboflow_core/bounding_box_visualization@v1", "name": "boxes", "image": "$inputs.image",
+             "predictions": "$steps.shapes.predictions", "thickness": thickness},
+        ],
+        "outputs": [
+            {"type": "JsonField", "name": "shapes", "selector": "$steps.shapes.predictions"},
+            {"type": "JsonField", "name": "picture", "selector": "$steps.boxes.image"},
+        ],
+    })
+    .to_string()
+}
+
+#[test]
+fn a_canary_lets_equal_outputs_pass_and_holds_others_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("live.json");
+    std::fs::write(&file, detection(0.4, 2)).unwrap();
+    let process = start_with(&file, folder.path(), &["--canary", "15"]);
+    std::fs::write(&file, detection(0.4, 4)).unwrap();
+    wait_for(
+        process.port,
+        "the swap after an equal canary",
+        Duration::from_secs(8),
+        |told| swaps(told) == [1, 1],
+    );
+    std::fs::write(&file, detection(0.97, 4)).unwrap();
+    wait_for(
+        process.port,
+        "the refusal after another canary",
+        Duration::from_secs(8),
+        |told| {
+            let refused = told["definitions"][0]["refused"].to_string();
+            refused.contains("canary was not equal") && refused.contains("shapes differs")
+        },
+    );
+    assert_eq!(swaps(&freshness(process.port).unwrap()), [1, 1]);
+    let lines = process.finish();
+    assert_eq!(lines("a").len(), 300);
 }

@@ -8,6 +8,7 @@ pub mod analytics;
 #[cfg(test)]
 pub(crate) mod bench;
 pub mod cache;
+mod cache_store;
 pub mod classical_cv;
 pub mod flow_control;
 pub mod formatters;
@@ -29,6 +30,7 @@ pub mod visualizations;
 
 use std::sync::Arc;
 
+pub use cache_store::{CacheFigures, CacheStore};
 pub use spec::{
     BlockSpec, Bounds, DynamicOutput, Family, Field, OutputSpec, Role, StepProblem, Ty, output,
 };
@@ -257,7 +259,7 @@ pub struct Services {
     /// Sends events out.
     pub dispatcher: Arc<Dispatcher>,
     /// Values that cache blocks put aside, of one engine.
-    pub cache: Arc<crate::blocks::state::CacheStore>,
+    pub cache: Arc<crate::blocks::CacheStore>,
     /// Whether sinks do nothing (dry runs).
     pub disable_sinks: bool,
 }

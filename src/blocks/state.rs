@@ -1,12 +1,9 @@
-//! What blocks remember: state per stream, and the store behind the cache blocks.
+//! What blocks remember: state per stream.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use dashmap::DashMap;
 use indexmap::IndexMap;
-
-use crate::values::Value;
 
 /// Streams that one block remembers at the same time; the one unused longest goes first.
 pub const MAX_STREAMS: usize = 1024;
@@ -134,63 +131,6 @@ impl<V> PerTrack<V> {
     }
 }
 
-/// Entries that cache blocks may hold per stream.
-pub const MAX_CACHE_ENTRIES: usize = 1024;
-
-/// Values put aside by `cache_set` for `cache_get`, per video identifier.
-///
-/// Shared by the two blocks of one engine and looked up from several streams, hence concurrent.
-#[derive(Debug, Default)]
-pub struct CacheStore {
-    streams: DashMap<Arc<str>, Namespace>,
-}
-
-#[derive(Debug, Default)]
-struct Namespace {
-    entries: HashMap<Arc<str>, Value>,
-    /// Keys, oldest write first.
-    order: VecDeque<Arc<str>>,
-}
-
-impl CacheStore {
-    /// The value under a key of a stream; `None` (the value) if there is none.
-    pub fn get(&self, stream: &str, key: &str) -> Value {
-        self.find(stream, key).unwrap_or_default()
-    }
-
-    /// The value under a key of a stream, told apart from one that was never put there.
-    pub fn find(&self, stream: &str, key: &str) -> Option<Value> {
-        self.streams
-            .get(stream)
-            .and_then(|n| n.entries.get(key).cloned())
-    }
-
-    /// Puts a value aside; past [`MAX_CACHE_ENTRIES`] the key written longest ago goes.
-    pub fn set(&self, stream: &Arc<str>, key: &str, value: Value) {
-        let mut namespace = self.streams.entry(stream.clone()).or_default();
-        let key: Arc<str> = key.into();
-        if namespace.entries.insert(key.clone(), value).is_some() {
-            namespace.order.retain(|k| *k != key);
-        }
-        namespace.order.push_back(key);
-        if namespace.order.len() > MAX_CACHE_ENTRIES
-            && let Some(oldest) = namespace.order.pop_front()
-        {
-            namespace.entries.remove(&oldest);
-        }
-    }
-
-    /// Forgets a stream that ended.
-    pub fn end(&self, stream: &str) {
-        self.streams.remove(stream);
-    }
-
-    /// Forgets everything.
-    pub fn clear(&self) {
-        self.streams.clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,20 +163,5 @@ mod tests {
         assert!(tracks.find(6).is_none() && tracks.find(5).is_some());
         tracks.remove(5);
         assert!(tracks.find(5).is_none());
-    }
-
-    #[test]
-    fn the_cache_is_bounded_and_per_stream() {
-        let cache = CacheStore::default();
-        let (a, b) = (Arc::<str>::from("a"), Arc::<str>::from("b"));
-        for i in 0..=MAX_CACHE_ENTRIES {
-            cache.set(&a, &i.to_string(), Value::Int(i as i64));
-        }
-        assert!(cache.get("a", "0").is_none());
-        assert_eq!(cache.get("a", "1").as_i64(), Some(1));
-        cache.set(&b, "1", Value::Int(5));
-        cache.end("a");
-        assert!(cache.get("a", "1").is_none());
-        assert_eq!(cache.get("b", "1").as_i64(), Some(5));
     }
 }

@@ -10,6 +10,7 @@ macro_rules! say {
 
 mod blocks;
 mod definitions;
+mod doctor;
 mod exec;
 mod host;
 mod run;
@@ -65,6 +66,8 @@ pub enum Command {
     Exec(exec::ExecArgs),
     /// How fresh a running process is; refresh its definitions; compare two definitions.
     Definitions(definitions::DefinitionsArgs),
+    /// Find out what is wrong on this machine, and say what mends it.
+    Doctor(doctor::DoctorArgs),
     /// Check a definition and say everything that is wrong with it.
     Validate(validate::ValidateArgs),
     /// List the blocks that definitions may use, or describe one.
@@ -97,6 +100,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Exec(args) => exec::run(&args),
             Command::Definitions(args) => definitions::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),
         }

@@ -41,6 +41,7 @@ pub use difference::{Difference, difference};
 pub use error::{DefinitionError, PlatformError};
 pub use freshness::{Freshness, Outcome, Refusal};
 pub use key::{ApiKey, DefinitionKey, PlatformKey};
+pub use platform::Greeting;
 pub use refresher::Refresher;
 pub use settings::Settings;
 pub use stamp::{DefinitionStamp, Fetched, Source, Trouble};

@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chrono::DateTime;
-use reqwest::header::{ETAG, HeaderMap, IF_NONE_MATCH, RETRY_AFTER};
-use reqwest::{Client, ClientBuilder, Response, StatusCode};
+use reqwest::header::{DATE, ETAG, HeaderMap, IF_NONE_MATCH, RETRY_AFTER};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 use super::answer::Answer;
 use super::error::PlatformError;
-use super::key::PlatformKey;
+use super::key::{ApiKey, PlatformKey};
 use super::settings::PlatformSettings;
 use crate::clock::Clock;
+use crate::values::Timestamp;
 
 /// Version of the reference server whose protocol this is; the platform may ask for one.
 const PROTOCOL_VERSION: &str = "1.8.3";
@@ -44,6 +45,17 @@ pub(super) enum Reply {
     },
     /// The definition that was compared with is still the published one.
     Same,
+}
+
+/// How the platform answers when no definition is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Greeting {
+    /// HTTP status: 401 for a key that it does not know.
+    pub status: u16,
+    /// The workspace that the key belongs to.
+    pub workspace: Option<String>,
+    /// The time that it has.
+    pub date: Option<Timestamp>,
 }
 
 /// Asks the platform. The connection is made with the first request.
@@ -95,14 +107,7 @@ impl Platform {
         etag: Option<&str>,
         clock: &dyn Clock,
     ) -> Result<Reply, PlatformError> {
-        let mut request = self
-            .client()?
-            .get(self.address(key))
-            .header("X-Roboflow-Inference-Version", PROTOCOL_VERSION)
-            .header("X-Allow-Chunked", "true");
-        for (name, value) in &self.settings.headers {
-            request = request.header(name, value);
-        }
+        let mut request = self.headed(self.client()?.get(self.address(key)));
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
@@ -123,6 +128,42 @@ impl Platform {
         let body = self.body(response).await?;
         let answer = Answer::parse(&body).map_err(|reason| PlatformError::Garbage { reason })?;
         Ok(Reply::New { answer, body, etag })
+    }
+
+    /// Asks whom a key belongs to (`GET {API_BASE_URL}/?api_key=K&nocache=true`).
+    pub(super) async fn greet(&self, key: Option<&ApiKey>) -> Result<Greeting, PlatformError> {
+        let mut url = self.settings.base.clone();
+        if let Some(key) = key {
+            url.query_pairs_mut().append_pair("api_key", key.expose());
+        }
+        url.query_pairs_mut().append_pair("nocache", "true");
+        let request = self.headed(self.client()?.get(self.through_gateway(url)));
+        let response = request.send().await.map_err(|e| self.failure(e))?;
+        let status = response.status().as_u16();
+        let date = response
+            .headers()
+            .get(DATE)
+            .and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok())
+            .map(Timestamp::zoned);
+        let body = self.body(response).await?;
+        let body: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+        let workspace = body.and_then(|b| Some(b.get("workspace")?.as_str()?.to_owned()));
+        Ok(Greeting {
+            status,
+            workspace,
+            date,
+        })
+    }
+
+    /// The headers of every request.
+    fn headed(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request
+            .header("X-Roboflow-Inference-Version", PROTOCOL_VERSION)
+            .header("X-Allow-Chunked", "true");
+        let extra = self.settings.headers.iter();
+        extra.fold(request, |request, (name, value)| {
+            request.header(name, value)
+        })
     }
 
     async fn body(&self, mut response: Response) -> Result<Bytes, PlatformError> {
@@ -151,6 +192,10 @@ impl Platform {
             url.query_pairs_mut()
                 .append_pair("workflow_version", version);
         }
+        self.through_gateway(url)
+    }
+
+    fn through_gateway(&self, url: Url) -> Url {
         let Some(gateway) = &self.settings.gateway else {
             return url;
         };

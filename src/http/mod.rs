@@ -4,9 +4,12 @@
 //! | --- | --- |
 //! | `GET /healthz` | `{"status": "ok"}` while the process runs |
 //! | `GET /freshness` | the three dependencies: server, definitions, models; and the streams |
+//! | `GET /metrics` | figures of the streams for Prometheus |
 //! | `POST /definitions/refresh` | asks the sources of all definitions now (or of `{"id": …}`) |
 //!
 //! Binds to the address it is given; nothing is bound unless asked for.
+
+mod metrics;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +22,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::blocks::CacheStore;
 use crate::clock::Clock;
 use crate::definitions::{DefinitionStore, Freshness};
 use crate::models::ModelStore;
@@ -47,6 +51,8 @@ pub struct RunningStream {
     pub definition: String,
     /// Its figures.
     pub figures: Arc<Figures>,
+    /// What its cache blocks hold.
+    pub cache: Arc<CacheStore>,
 }
 
 impl Process {
@@ -177,8 +183,23 @@ fn router(process: Arc<Process>) -> Router {
     Router::new()
         .route("/healthz", get(async || Json(json!({"status": "ok"}))))
         .route("/freshness", get(freshness))
+        .route("/metrics", get(figures))
         .route("/definitions/refresh", post(refresh))
         .with_state(process)
+}
+
+async fn figures(
+    State(process): State<Arc<Process>>,
+) -> ([(&'static str, &'static str); 1], String) {
+    let streams = process
+        .streams
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    (
+        [("content-type", "text/plain; version=0.0.4")],
+        metrics::text(&streams),
+    )
 }
 
 async fn freshness(State(process): State<Arc<Process>>) -> Result<Json<Value>, StatusCode> {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
+use ort::ep::ExecutionProvider;
 use ort::logging::LogLevel;
 
 use super::ModelError;
@@ -159,6 +160,60 @@ pub fn locate(setting: Option<&Path>) -> Result<PathBuf, ModelError> {
         None => Err(ModelError::RuntimeMissing {
             tried: format!("no file {}", join(&places)),
         }),
+    }
+}
+
+/// What there is of ONNX Runtime on this machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuntimeInfo {
+    /// The shared library.
+    pub library: PathBuf,
+    /// Which build it is, in its own words.
+    pub build: String,
+    /// What it could compute with; what this program uses of it is [`Provider`].
+    pub providers: Vec<&'static str>,
+}
+
+/// Loads the library and says what it is.
+///
+/// # Errors
+/// If it is not there or cannot be used.
+pub fn describe(setting: Option<&Path>) -> Result<RuntimeInfo, ModelError> {
+    let library = locate(setting)?;
+    environment(setting)?;
+    let providers = [
+        ("CPU", Known::<0>::is_available()),
+        ("OpenVINO", Known::<1>::is_available()),
+        ("CUDA", Known::<2>::is_available()),
+        ("TensorRT", Known::<3>::is_available()),
+    ];
+    Ok(RuntimeInfo {
+        library,
+        build: ort::info().to_owned(),
+        providers: providers
+            .into_iter()
+            .filter(|(_, there)| there.as_ref().is_ok_and(|t| *t))
+            .map(|(name, _)| name)
+            .collect(),
+    })
+}
+
+/// A provider that the library is asked about, by position in [`NAMES`]; it is never used.
+struct Known<const N: usize>;
+
+/// Names of providers in the library.
+const NAMES: [&str; 4] = [
+    "CPUExecutionProvider",
+    "OpenVINOExecutionProvider",
+    "CUDAExecutionProvider",
+    "TensorrtExecutionProvider",
+];
+
+impl<const N: usize> ExecutionProvider for Known<N> {
+    const NAME: &'static str = NAMES[N];
+
+    fn register(&self, _: &mut ort::session::builder::SessionBuilder) -> ort::Result<()> {
+        Err(ort::Error::new("this provider is only asked about"))
     }
 }
 

@@ -60,8 +60,10 @@ pub(crate) fn missing(what: String, factory: &str, name: &Redacted) -> SourceErr
 pub(crate) fn package_of_element(factory: &str) -> &'static str {
     match factory {
         "x264enc" => "gstreamer1.0-plugins-ugly",
-        "multipartdemux" | "rtspsrc" | "mp4mux" | "v4l2src" | "jpegdec" | "souphttpsrc"
-        | "videoflip" | "vp8dec" | "vp9dec" => "gstreamer1.0-plugins-good",
+        "multipartdemux" | "qtdemux" | "matroskademux" | "rtspsrc" | "mp4mux" | "v4l2src"
+        | "jpegdec" | "souphttpsrc" | "videoflip" | "vp8dec" | "vp9dec" => {
+            "gstreamer1.0-plugins-good"
+        }
         "h264parse" | "h265parse" | "av1dec" => "gstreamer1.0-plugins-bad",
         _ if factory.starts_with("avdec_") => "gstreamer1.0-libav",
         _ if factory.starts_with("rtp") => "gstreamer1.0-plugins-good",

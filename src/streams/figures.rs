@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::definition::DefinitionHash;
 use crate::sources::{DropCause, SourceStats};
 
 /// Counts and times of a stream, written by its threads, read by anyone.
@@ -23,6 +24,7 @@ struct Inner {
     latency: Histogram<u32>,
     stages: Vec<(String, Histogram<u32>)>,
     source: Option<SourceStats>,
+    definition: Option<DefinitionHash>,
 }
 
 /// The figures at one moment.
@@ -42,6 +44,8 @@ pub struct Snapshot {
     pub damaged: u64,
     /// Dropped frames by cause.
     pub dropped: BTreeMap<&'static str, u64>,
+    /// The definition of the newest result.
+    pub definition: Option<DefinitionHash>,
     /// Definitions that the stream moved to while it ran.
     pub swaps: u64,
     /// How often the source came back.
@@ -70,6 +74,7 @@ impl Default for Figures {
             latency: histogram(),
             stages: Vec::new(),
             source: None,
+            definition: None,
         };
         Self {
             results: AtomicU64::new(0),
@@ -115,10 +120,12 @@ impl Figures {
         }
     }
 
-    pub(super) fn result(&self, failed: bool, latency: Duration) {
+    pub(super) fn result(&self, failed: bool, latency: Duration, definition: DefinitionHash) {
         self.results.fetch_add(1, Ordering::Relaxed);
         self.errors.fetch_add(u64::from(failed), Ordering::Relaxed);
-        self.inner().latency.saturating_record(micros(latency));
+        let mut inner = self.inner();
+        inner.latency.saturating_record(micros(latency));
+        inner.definition = Some(definition);
     }
 
     pub(super) fn source(&self, stats: SourceStats) {
@@ -139,6 +146,7 @@ impl Figures {
             results: self.results(),
             errors: self.errors.load(Ordering::Relaxed),
             swaps: self.swaps.load(Ordering::Relaxed),
+            definition: inner.definition,
             latency_p50: quantile(&inner.latency, 0.5),
             latency_p99: quantile(&inner.latency, 0.99),
             stages: inner

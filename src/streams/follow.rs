@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::{Control, Replacement};
+use super::{CanaryPlan, CanaryUntil, Control, Replacement};
 use crate::blocks::{Role, Services};
 use crate::definitions::{DefinitionKey, DefinitionStore, Fetched, Refusal, Subscription};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
@@ -46,6 +46,8 @@ pub struct FollowSpec {
     pub parameters: RuntimeInputs,
     /// The input that gets the frames, while a new version still has it.
     pub image_input: String,
+    /// How a new version is tried before the streams move; `None` moves at once.
+    pub canary: Option<CanaryPlan>,
 }
 
 /// Follows one definition until it is dropped.
@@ -124,7 +126,7 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if self.stopped.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected) {
+            if self.is_stopped() {
                 return;
             }
         }
@@ -132,7 +134,8 @@ impl Worker {
 
     fn take(&mut self, fetched: &Arc<Fetched>) {
         let hash = fetched.stamp.hash;
-        let refusal = match self.prepare(fetched) {
+        let tried = self.try_out(fetched);
+        let refusal = match tried.and_then(|()| self.prepare(fetched)) {
             Ok((replacements, change)) => {
                 tracing::info!(definition = %self.spec.key, %hash, %change, "the streams move to a new definition");
                 let mut streams = lock(&self.streams);
@@ -156,20 +159,68 @@ impl Worker {
         self.spec.store.note_refusal(&self.spec.key, refusal);
     }
 
+    /// Runs a new version beside the old one on the first stream, if that is wanted.
+    fn try_out(&self, fetched: &Fetched) -> Result<(), String> {
+        let (Some(plan), Some(stream)) = (self.spec.canary, lock(&self.streams).first().cloned())
+        else {
+            return Ok(());
+        };
+        let services = Services {
+            disable_sinks: true,
+            cache: Arc::default(),
+            ..stream.services.clone()
+        };
+        let compiled = Arc::new(Plan::compile(&fetched.definition).map_err(|e| e.to_string())?);
+        warm(&compiled, &self.spec.parameters, &services)?;
+        let image_input = self.image_input(&compiled)?;
+        let engine =
+            Engine::new(compiled, services, InputOptions::default()).map_err(|e| e.to_string())?;
+        let replacement = Replacement {
+            engine,
+            stamp: fetched.stamp.clone(),
+            image_input,
+        };
+        let reports = stream
+            .control
+            .canary(replacement, plan.frames)
+            .map_err(|e| e.to_string())?;
+        let report = loop {
+            match reports.recv_timeout(TURN) {
+                Ok(report) => break report,
+                Err(RecvTimeoutError::Timeout) if !self.is_stopped() => {}
+                Err(_) => return Err("the canary broke off".into()),
+            }
+        };
+        let hash = fetched.stamp.hash;
+        tracing::warn!(definition = %self.spec.key, %hash, stream = stream.name, "canary: {report}");
+        match plan.until {
+            CanaryUntil::Always => Ok(()),
+            CanaryUntil::Equal if report.all_equal() => Ok(()),
+            CanaryUntil::Equal => Err(format!("its canary was not equal: {report}")),
+            CanaryUntil::Never => Err(format!("it was only tried: {report}")),
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected)
+    }
+
+    /// The input that gets the frames: the one of before while the plan has it, else its first.
+    fn image_input(&self, plan: &Plan) -> Result<String, String> {
+        let images: Vec<String> = plan.image_inputs().map(|i| i.name.to_string()).collect();
+        let kept = images
+            .iter()
+            .find(|name| **name == self.spec.image_input)
+            .or(images.first());
+        kept.cloned()
+            .ok_or_else(|| "it has no image input to feed frames to".into())
+    }
+
     /// An engine per stream, warm; and what changes, in words.
     fn prepare(&mut self, fetched: &Fetched) -> Result<(Vec<Replacement>, String), String> {
         let plan = Arc::new(Plan::compile(&fetched.definition).map_err(|e| e.to_string())?);
         let old = Plan::compile(&self.spec.running.definition).map_err(|e| e.to_string())?;
-        let image_input = {
-            let mut images = plan.image_inputs().map(|i| i.name.to_string());
-            let first = images
-                .next()
-                .ok_or("it has no image input to feed frames to")?;
-            let kept = std::iter::once(first.clone())
-                .chain(images)
-                .find(|n| *n == self.spec.image_input);
-            kept.unwrap_or(first)
-        };
+        let image_input = self.image_input(&plan)?;
         let streams = lock(&self.streams).clone();
         if let Some(stream) = streams.first() {
             warm(&plan, &self.spec.parameters, &stream.services)?;

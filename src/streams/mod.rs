@@ -15,6 +15,7 @@
 //! flight finish on the old one, steps that both definitions have (same name, block and fields) keep
 //! their block instance and with it all state, and no frame is lost, repeated or reordered.
 
+mod canary;
 mod figures;
 mod follow;
 mod handoff;
@@ -27,6 +28,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
 
+pub use canary::{CanaryPlan, CanaryReport, CanaryUntil};
 pub use figures::{Figures, Snapshot};
 pub use follow::{FollowSpec, Followed, Follower, warm};
 pub use report::{Report, Reporter};
@@ -96,6 +98,16 @@ pub struct StreamSpec {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What a stream is told to do at its next frame.
+enum Command {
+    Swap(Replacement),
+    Canary {
+        replacement: Replacement,
+        frames: u64,
+        report: Sender<CanaryReport>,
+    },
+}
+
 /// The stream has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stream has ended")]
@@ -106,7 +118,7 @@ pub struct Stream {
     results: Receiver<FrameResult>,
     figures: Arc<Figures>,
     stop: Arc<AtomicBool>,
-    swaps: Sender<Replacement>,
+    commands: Sender<Command>,
     entry: JoinHandle<End>,
     collector: JoinHandle<()>,
 }
@@ -134,7 +146,7 @@ impl Stream {
     pub fn control(&self) -> Control {
         Control {
             stop: self.stop.clone(),
-            swaps: self.swaps.clone(),
+            commands: self.commands.clone(),
         }
     }
 
@@ -151,7 +163,7 @@ impl Stream {
 #[derive(Clone)]
 pub struct Control {
     stop: Arc<AtomicBool>,
-    swaps: Sender<Replacement>,
+    commands: Sender<Command>,
 }
 
 impl Control {
@@ -165,6 +177,29 @@ impl Control {
     /// # Errors
     /// If the stream has ended.
     pub fn swap(&self, replacement: Replacement) -> Result<(), StreamEnded> {
-        self.swaps.send(replacement).map_err(|_| StreamEnded)
+        self.commands
+            .send(Command::Swap(replacement))
+            .map_err(|_| StreamEnded)
+    }
+
+    /// Runs a definition beside the running one on the next `frames` frames; the report comes when
+    /// they are through or the stream ends. Give it an engine with sinks switched off. Another
+    /// canary under way ends with what it has.
+    ///
+    /// # Errors
+    /// If the stream has ended.
+    pub fn canary(
+        &self,
+        replacement: Replacement,
+        frames: u64,
+    ) -> Result<Receiver<CanaryReport>, StreamEnded> {
+        let (report, reports) = crossbeam_channel::bounded(1);
+        let command = Command::Canary {
+            replacement,
+            frames,
+            report,
+        };
+        self.commands.send(command).map_err(|_| StreamEnded)?;
+        Ok(reports)
     }
 }

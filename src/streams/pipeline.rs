@@ -1,15 +1,18 @@
 //! The threads of a stream: an entry, a chain of stages, a collector of results.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::canary::{self, Comparable};
 use super::handoff::Handoff;
-use super::{End, Figures, FrameResult, Generation, Replacement, Stream, StreamSpec};
+use super::{
+    CanaryReport, Command, End, Figures, FrameResult, Generation, Replacement, Stream, StreamSpec,
+};
 use crate::clock::Clock;
 use crate::definition::error::WorkflowError;
 use crate::engine::{Assembler, Run, RuntimeInput, RuntimeInputs, Stage};
@@ -35,11 +38,17 @@ struct Item {
 #[derive(Clone)]
 struct Common {
     id: Arc<str>,
+    /// Where the collector shows results while a canary runs.
+    watch: Arc<Mutex<Option<Sender<Comparable>>>>,
     figures: Arc<Figures>,
     clock: Arc<dyn Clock>,
 }
 
 impl Common {
+    fn watch(&self) -> MutexGuard<'_, Option<Sender<Comparable>>> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn spawn<T: Send + 'static>(
         &self,
         what: &str,
@@ -60,11 +69,12 @@ pub(super) fn start(spec: StreamSpec) -> std::io::Result<Stream> {
     } = spec;
     let common = Common {
         id: source.video_identifier().clone(),
+        watch: Arc::default(),
         figures: Arc::new(Figures::default()),
         clock,
     };
     let stop = Arc::new(AtomicBool::new(false));
-    let (swaps, swaps_due) = bounded(SWAPS);
+    let (commands, commands_due) = bounded(SWAPS);
     let (chains, chains_due) = bounded(SWAPS);
     let (chain, assembler, generation) = Chain::start(definition, None, &common, &chains)?;
     let entry = Entry {
@@ -73,22 +83,21 @@ pub(super) fn start(spec: StreamSpec) -> std::io::Result<Stream> {
         parameters,
         generation,
         chain,
-        swaps: swaps_due,
+        commands: commands_due,
+        canary: None,
         chains,
         common: common.clone(),
         stop: stop.clone(),
     };
     let entry = common.spawn("entry", move || entry.run())?;
     let (out, results) = bounded::<FrameResult>(WAITING);
-    let (figures, clock) = (common.figures.clone(), common.clock.clone());
-    let collector = common.spawn("results", move || {
-        collect(&chains_due, &out, &figures, &*clock)
-    })?;
+    let collecting = common.clone();
+    let collector = common.spawn("results", move || collect(&chains_due, &out, &collecting))?;
     Ok(Stream {
         results,
         figures: common.figures,
         stop,
-        swaps,
+        commands,
         entry,
         collector,
     })
@@ -156,7 +165,8 @@ struct Entry {
     parameters: RuntimeInputs,
     generation: Arc<Generation>,
     chain: Chain,
-    swaps: Receiver<Replacement>,
+    commands: Receiver<Command>,
+    canary: Option<Canary>,
     chains: Sender<Receiver<Item>>,
     common: Common,
     stop: Arc<AtomicBool>,
@@ -173,8 +183,17 @@ impl Entry {
     fn pump(&mut self) -> End {
         let mut told = Duration::ZERO;
         while !self.stop.load(Ordering::Relaxed) {
-            while let Ok(replacement) = self.swaps.try_recv() {
-                self.swap(replacement);
+            while let Ok(command) = self.commands.try_recv() {
+                match command {
+                    Command::Swap(replacement) => self.swap(replacement),
+                    Command::Canary {
+                        replacement,
+                        frames,
+                        report,
+                    } => {
+                        self.canary = self.start_canary(replacement, frames, report);
+                    }
+                }
             }
             let event = match self.source.next(TURN) {
                 Ok(event) => event,
@@ -209,6 +228,7 @@ impl Entry {
 
     /// Hands a frame to the first stage; false if nobody takes results any more.
     fn feed(&mut self, frame: Frame) -> bool {
+        self.feed_canary(&frame);
         let name = &self.generation.image_input;
         let batch = Value::list(vec![Value::Image(frame.image_named(name.as_str().into()))]);
         self.parameters
@@ -290,12 +310,7 @@ impl Worker {
     }
 }
 
-fn collect(
-    chains: &Receiver<Receiver<Item>>,
-    out: &Sender<FrameResult>,
-    figures: &Figures,
-    clock: &dyn Clock,
-) {
+fn collect(chains: &Receiver<Receiver<Item>>, out: &Sender<FrameResult>, common: &Common) {
     for chain in chains {
         for Item {
             frame,
@@ -303,19 +318,119 @@ fn collect(
             run,
         } in chain
         {
-            let latency = clock.monotonic().saturating_sub(frame.arrived);
-            figures.result(run.is_err(), latency);
-            if out
-                .send(FrameResult {
-                    frame,
-                    generation,
-                    run,
-                    latency,
-                })
-                .is_err()
-            {
+            let latency = common.clock.monotonic().saturating_sub(frame.arrived);
+            common
+                .figures
+                .result(run.is_err(), latency, generation.stamp.hash);
+            let result = FrameResult {
+                frame,
+                generation,
+                run,
+                latency,
+            };
+            if let Some(watch) = &*common.watch() {
+                // A comparison that is behind misses a frame, the stream does not.
+                let _ = watch.try_send(Comparable::of_result(&result));
+            }
+            if out.send(result).is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// A definition that runs beside the stream's own.
+struct Canary {
+    input: Sender<Item>,
+    assembler: Assembler,
+    generation: Arc<Generation>,
+    left: u64,
+    skipped: Sender<u64>,
+}
+
+/// Results of the stream that wait to be compared.
+const COMPARISONS: usize = 4096;
+
+impl Entry {
+    fn start_canary(
+        &self,
+        replacement: Replacement,
+        frames: u64,
+        report: Sender<CanaryReport>,
+    ) -> Option<Canary> {
+        let shadow = Common {
+            figures: Arc::default(),
+            ..self.common.clone()
+        };
+        let (chains, outputs) = bounded(1);
+        let started = Chain::start(replacement, None, &shadow, &chains);
+        let (chain, assembler, generation) = started
+            .inspect_err(|error| tracing::error!(%error, "no canary: the machine refuses a thread"))
+            .ok()?;
+        let outputs: Receiver<Item> = outputs.recv().ok()?;
+        let (old, old_side) = bounded(COMPARISONS);
+        let (new, new_side) = bounded(COMPARISONS);
+        let (skipped, skips) = crossbeam_channel::unbounded();
+        let convert = move || {
+            for item in outputs {
+                let run = item.run.as_ref().map_err(ToString::to_string);
+                if new
+                    .send(Comparable::new(item.frame.number, &item.generation, run))
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        };
+        let watched = self.common.clone();
+        let compare = move || {
+            canary::compare(&old_side, &new_side, &skips, &report);
+            watched.watch().take();
+        };
+        let threads = shadow
+            .spawn("canary", convert)
+            .and_then(|_| shadow.spawn("compare", compare));
+        threads
+            .inspect_err(|error| tracing::error!(%error, "no canary: the machine refuses a thread"))
+            .ok()?;
+        *self.common.watch() = Some(old);
+        Some(Canary {
+            input: chain.input,
+            assembler,
+            generation,
+            left: frames,
+            skipped,
+        })
+    }
+
+    /// Hands a frame to the canary too, if one runs; it ends after its last frame.
+    fn feed_canary(&mut self, frame: &Frame) {
+        let Some(canary) = &mut self.canary else {
+            return;
+        };
+        let name = &canary.generation.image_input;
+        let batch = Value::list(vec![Value::Image(frame.image_named(name.as_str().into()))]);
+        let mut parameters = self.parameters.clone();
+        parameters.insert(name.clone(), RuntimeInput::Value(batch));
+        let run = canary.assembler.assemble(&parameters);
+        let item = Item {
+            frame: frame.clone(),
+            generation: canary.generation.clone(),
+            run,
+        };
+        let waits = frame.video.comes_from_video_file == Some(true);
+        let taken = if waits {
+            canary.input.send(item).is_ok()
+        } else {
+            canary.input.try_send(item).is_ok()
+        };
+        if !taken {
+            // Nobody counts any more if the comparison is over.
+            let _ = canary.skipped.send(1);
+        }
+        canary.left = canary.left.saturating_sub(1);
+        if canary.left == 0 {
+            self.canary = None;
         }
     }
 }

@@ -4,7 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::FrameResult;
 use crate::definition::error::WorkflowError;
-use crate::engine::Produced;
+use crate::engine::{Produced, Run};
+use crate::plan::Plan;
 use crate::values::serialise::OutputOptions;
 use crate::values::{Dict, Image, Timestamp, Value};
 
@@ -102,6 +103,27 @@ impl Reporter {
             })
             .collect()
     }
+}
+
+/// The outputs of a run as JSON, pictures left out.
+pub(super) fn outputs_without_pictures(
+    run: &Run,
+    plan: &Plan,
+    options: &OutputOptions,
+) -> Result<Map<String, Json>, String> {
+    let Some(object) = run.produced(plan).into_iter().next() else {
+        return Ok(Map::new());
+    };
+    object
+        .into_iter()
+        .map(without_images)
+        .map(|p| {
+            Ok((
+                p.name.to_string(),
+                p.to_json(plan, options).map_err(|e| e.to_string())?,
+            ))
+        })
+        .collect()
 }
 
 fn without_images(mut produced: Produced<'_>) -> Produced<'_> {

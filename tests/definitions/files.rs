@@ -147,6 +147,40 @@ fn definitions_of_the_local_editor_are_seen_at_once() {
 }
 
 #[test]
+fn memory_is_bounded_and_keeps_what_somebody_runs() {
+    let bench = Bench::new("bounded");
+    let folder = bench.root.path().join("pipelines");
+    std::fs::create_dir(&folder).unwrap();
+    let store = bench.store_with(|s| s.folder = Some(folder.clone()));
+    let name = |i: usize| format!("definition-{i}");
+    let text = definition("v1").to_string();
+    let running = DefinitionKey::folder(&name(0));
+    let _subscription = store.subscribe(&running, None).unwrap();
+    for i in 0..1200 {
+        write(&folder, &format!("{}.json", name(i)), &text);
+        get(&store, &DefinitionKey::folder(&name(i)));
+        let missing = DefinitionKey::folder(&format!("missing-{i}"));
+        assert!(store.get_blocking(&missing, Demand::Cached).is_err());
+        bench.clock.advance(Duration::from_millis(1));
+    }
+    let rows = store.freshness();
+    assert!(
+        (1000..=1024).contains(&rows.len()),
+        "{} entries",
+        rows.len()
+    );
+    assert!(rows.iter().all(|row| !row.id.starts_with("missing")));
+    assert!(
+        rows.iter().any(|row| row.id == name(0)),
+        "it is subscribed to"
+    );
+    assert!(
+        !rows.iter().any(|row| row.id == name(1)),
+        "the oldest go first"
+    );
+}
+
+#[test]
 fn names_do_not_lead_out_of_the_folder() {
     let bench = Bench::new("names");
     let folder = bench.root.path().join("pipelines");

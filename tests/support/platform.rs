@@ -1,5 +1,6 @@
 //! A stand-in for the platform: a real HTTP server on this machine that answers for definitions as
 //! it is told, well or badly. It speaks HTTP/1.1 by hand, because it has to break it.
+#![allow(dead_code)] // each test binary uses its part
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -41,6 +42,10 @@ struct Book {
     published: HashMap<String, Json>,
     manner: Manner,
     etags: bool,
+    /// Keys that are accepted, with their workspaces; without any, all are.
+    keys: HashMap<String, String>,
+    /// How far the platform's clock is ahead.
+    ahead: chrono::TimeDelta,
     asked: Vec<Asked>,
     /// Connections that hang, so that they stay open.
     kept: Vec<TcpStream>,
@@ -60,6 +65,8 @@ impl Platform {
                 published: HashMap::new(),
                 manner: Manner::Well,
                 etags: false,
+                keys: HashMap::new(),
+                ahead: chrono::TimeDelta::zero(),
                 asked: Vec::new(),
                 kept: Vec::new(),
             })),
@@ -119,6 +126,15 @@ impl Platform {
         self.book().etags = true;
     }
 
+    /// From now on only keys that were named so are accepted.
+    pub fn accept(&self, key: &str, workspace: &str) {
+        self.book().keys.insert(key.into(), workspace.into());
+    }
+
+    pub fn clock_ahead(&self, by: chrono::TimeDelta) {
+        self.book().ahead = by;
+    }
+
     pub fn asked(&self) -> Vec<Asked> {
         self.book().asked.clone()
     }
@@ -155,6 +171,17 @@ fn serve(book: &Mutex<Book>, mut connection: TcpStream) {
     let (manner, definition, etags) = {
         let mut book = book.lock().expect("lock");
         book.asked.push(asked.clone());
+        let date = (chrono::Utc::now() + book.ahead).to_rfc2822();
+        let workspace = query(&asked.target, "api_key").and_then(|key| book.keys.get(&key));
+        if asked.target.starts_with("/?") || (workspace.is_none() && !book.keys.is_empty()) {
+            let (status, body) = match workspace {
+                Some(workspace) => (200, json!({"welcome": "here", "workspace": workspace})),
+                None if book.keys.is_empty() => (200, json!({"welcome": "here"})),
+                None => (401, json!({"error": "unknown api key"})),
+            };
+            let (date, body) = (Some(("Date", date)), body.to_string());
+            return respond(&mut connection, status, date, body.as_bytes());
+        }
         let definition = book.published.get(&id_of(&asked.target)).cloned();
         (book.manner.clone(), definition, book.etags)
     };
@@ -228,18 +255,23 @@ fn read_request(connection: &mut TcpStream) -> Option<Asked> {
 
 /// `/{workspace}/workflows/{id}?…` as `workspace/id` or `workspace/id@version`.
 fn id_of(target: &str) -> String {
+    let version = query(target, "workflow_version").map(|version| format!("@{version}"));
     let url = url::Url::parse(&format!("http://x{target}")).expect("target");
     let parts: Vec<&str> = url.path_segments().expect("path").collect();
-    let version = url
-        .query_pairs()
-        .find(|(name, _)| name == "workflow_version")
-        .map(|(_, value)| format!("@{value}"));
     match parts[..] {
         [workspace, "workflows", id] => {
             format!("{workspace}/{id}{}", version.unwrap_or_default())
         }
         _ => String::new(),
     }
+}
+
+fn query(target: &str, wanted: &str) -> Option<String> {
+    let url = url::Url::parse(&format!("http://x{target}")).expect("target");
+    let mut pairs = url.query_pairs();
+    pairs
+        .find(|(name, _)| name == wanted)
+        .map(|(_, value)| value.into_owned())
 }
 
 fn respond(connection: &mut TcpStream, status: u16, header: Option<(&str, String)>, body: &[u8]) {

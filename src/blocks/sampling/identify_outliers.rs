@@ -129,13 +129,17 @@ fn dot_fused(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).fold(0.0, |sum, (a, b)| a.mul_add(*b, sum))
 }
 
-/// A product as the reference's libraries compute it for a matrix, in four lanes.
+/// A product as the reference's libraries compute it for a matrix: four lanes, and the rest of the
+/// vector as in [`dot_fused`].
 fn dot_in_lanes(a: &[f64], b: &[f64]) -> f64 {
+    let whole = a.len() - a.len() % 4;
     let mut lanes = [0.0; 4];
-    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+    for (i, (a, b)) in a[..whole].iter().zip(&b[..whole]).enumerate() {
         lanes[i % 4] += a * b;
     }
-    (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+    let sum = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+    let rest = a[whole..].iter().zip(&b[whole..]);
+    rest.fold(sum, |sum, (a, b)| a.mul_add(*b, sum))
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use serde_json::{Value as Json, json};
 
 use super::store::{self, StoreArgs};
 use super::{HostArgs, LoadError, REFUSED, host};
+use crate::blocks::CacheStore;
 use crate::blocks::Services;
-use crate::blocks::state::CacheStore;
 use crate::clock::Clock;
 use crate::definitions::{DefinitionKey, DefinitionStore, Demand, Fetched, Refresher};
 use crate::delivery::webhook::{Condition, Webhook};
@@ -26,8 +26,8 @@ use crate::models::ModelStore;
 use crate::plan::Plan;
 use crate::sources::{Source, SourceSpec, SourceUri};
 use crate::streams::{
-    Control, End, FollowSpec, Followed, Follower, Replacement, Reporter, Snapshot, Stream,
-    StreamSpec,
+    CanaryPlan, CanaryUntil, Control, End, FollowSpec, Followed, Follower, Replacement, Reporter,
+    Snapshot, Stream, StreamSpec,
 };
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
@@ -92,6 +92,19 @@ pub struct RunArgs {
     /// Keep the definition as it is now, whatever becomes of its source.
     #[arg(long)]
     no_follow: bool,
+    /// Try a new version of the definition beside the old one on so many frames of the first stream,
+    /// and tell how their outputs differ. Steps with memory start anew in the trial; sinks are off.
+    #[arg(long, value_name = "FRAMES")]
+    canary: Option<u64>,
+    /// When the streams move to a new version that was tried.
+    #[arg(
+        long,
+        value_enum,
+        default_value = "equal",
+        requires = "canary",
+        value_name = "WHEN"
+    )]
+    canary_until: CanaryUntil,
     /// Tell over HTTP how fresh everything is, e.g. at 127.0.0.1:9001.
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
@@ -268,6 +281,8 @@ struct Finished {
     written: Written,
     snapshot: Snapshot,
     problem: Option<String>,
+    /// Numbers, texts and truth values of the last result, as `name value`.
+    last: Vec<String>,
 }
 
 impl Job<'_> {
@@ -359,6 +374,10 @@ impl Job<'_> {
             running: self.fetched.clone(),
             parameters: self.parameters.clone(),
             image_input: self.image_input.clone(),
+            canary: self.args.canary.map(|frames| CanaryPlan {
+                frames,
+                until: self.args.canary_until,
+            }),
         })?;
         Ok(Shared {
             process,
@@ -398,6 +417,12 @@ impl Job<'_> {
         .map_err(|e| format!("the machine refuses a thread: {e}"))?;
         progress.add(&name);
         let (control, figures) = (stream.control(), stream.figures().clone());
+        shared.process.add(RunningStream {
+            name: name.clone(),
+            definition: self.key.to_string(),
+            figures: figures.clone(),
+            cache: services.cache.clone(),
+        });
         if let Some(follower) = &shared.follower {
             follower.add(Followed {
                 name: name.clone(),
@@ -405,11 +430,6 @@ impl Job<'_> {
                 services,
             });
         }
-        shared.process.add(RunningStream {
-            name: name.clone(),
-            definition: self.key.to_string(),
-            figures: figures.clone(),
-        });
         let job = ResultLoop {
             stream,
             writer,
@@ -443,6 +463,17 @@ struct ResultLoop {
     models: Arc<ModelStore>,
 }
 
+/// What of the outputs fits into a line of the summary.
+fn scalars(outputs: &Json) -> Vec<String> {
+    let entries = outputs.as_object().into_iter().flatten();
+    entries
+        .filter(|(_, value)| {
+            value.is_number() || value.is_boolean() || value.as_str().is_some_and(|s| s.len() < 60)
+        })
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect()
+}
+
 /// The models in memory: id and hash of the weights.
 fn loaded_models(models: &ModelStore) -> Json {
     let loaded = models
@@ -460,6 +491,7 @@ impl ResultLoop {
         let control = self.stream.control();
         let mut problem = None;
         let mut stamped = false;
+        let mut last = Json::Null;
         for result in self.stream.results() {
             if !stamped {
                 // With the first result the models of the definition are loaded.
@@ -482,6 +514,7 @@ impl ResultLoop {
                 problem = Some(error.to_string());
                 control.stop();
             }
+            last = report.json;
         }
         let end = self.stream.join();
         let (written, finish) = self.writer.finish();
@@ -491,6 +524,7 @@ impl ResultLoop {
             written,
             snapshot: figures.snapshot(),
             problem,
+            last: scalars(&last["outputs"]),
         }
     }
 }

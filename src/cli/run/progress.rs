@@ -172,6 +172,9 @@ pub(super) fn summarise(name: &str, finished: &Finished, elapsed: Duration) -> b
             say!("            first: {first}");
         }
     }
+    if !finished.last.is_empty() {
+        say!("  last      {}", finished.last.join(", "));
+    }
     for path in &finished.written.files {
         say!("  written   {}", path.display());
     }

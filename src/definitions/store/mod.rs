@@ -20,13 +20,14 @@ use dashmap::DashMap;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
 
+use super::answer::Answer;
 use super::disk::{DiskCache, DiskCopy};
-use super::error::DefinitionError;
+use super::error::{DefinitionError, PlatformError};
 use super::file::{self, WatchedFile};
 use super::fingerprint;
 use super::freshness::{Freshness, Refusal};
 use super::key::{DefinitionKey, PlatformKey};
-use super::platform::Platform;
+use super::platform::{Greeting, Platform, Reply};
 use super::schedule;
 use super::settings::Settings;
 use super::stamp::{Fetched, Source};
@@ -225,6 +226,60 @@ impl DefinitionStore {
         }
     }
 
+    /// What the platform publishes under a key now. Nothing of it is kept.
+    ///
+    /// # Errors
+    /// If the platform does not give it.
+    pub fn published(&self, key: &PlatformKey) -> Result<Answer, PlatformError> {
+        let key = match self.shared.settings.api_key.as_ref() {
+            Some(own) => key.clone().or_key(own),
+            None => key.clone(),
+        };
+        let shared = self.shared.clone();
+        self.wait(async move {
+            match shared.platform.fetch(&key, None, &*shared.clock).await? {
+                Reply::New { answer, .. } => Ok(answer),
+                Reply::Same => Err(PlatformError::Garbage {
+                    reason: "it compares with what was not sent".into(),
+                }),
+            }
+        })
+    }
+
+    /// Whether the platform is there, what time it has, and whom the server's own API key belongs
+    /// to.
+    ///
+    /// # Errors
+    /// If it does not answer at all.
+    pub fn greet(&self) -> Result<Greeting, PlatformError> {
+        let shared = self.shared.clone();
+        self.wait(async move {
+            shared
+                .platform
+                .greet(shared.settings.api_key.as_ref())
+                .await
+        })
+    }
+
+    /// Lets the store's thread do something and waits for it.
+    fn wait<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, PlatformError>> + Send + 'static,
+    ) -> Result<T, PlatformError> {
+        if self.shared.settings.offline {
+            return Err(PlatformError::Offline);
+        }
+        let (answer, wait) = std::sync::mpsc::sync_channel(1);
+        self.shared.handle.spawn(async move {
+            // The receiver is gone only if its thread is.
+            let _ = answer.send(work.await);
+        });
+        wait.recv().unwrap_or_else(|_| {
+            let reason = "the store was closed".into();
+            Err(PlatformError::Unreachable { reason })
+        })
+    }
+
     /// The disk copy of a definition, with the API key that a request without one would get.
     ///
     /// # Errors
@@ -274,7 +329,11 @@ impl Shared {
         let now = self.clock.monotonic();
         entry.touch(now);
         let DefinitionKey::Platform(key) = key else {
-            return entry.look(self).map(Begun::Answered);
+            let looked = entry.look(self);
+            if looked.is_err() {
+                self.forget_empty(&entry);
+            }
+            return looked.map(Begun::Answered);
         };
         let ready = match demand {
             Demand::Cached => entry.state().ready(now),

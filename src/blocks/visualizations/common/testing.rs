@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::blocks::state::CacheStore;
+use crate::blocks::CacheStore;
 use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output, Services};
 use crate::clock::ManualClock;
 use crate::definition::step::{FieldValue, Step};
