@@ -14,6 +14,7 @@ pub mod image_slicer;
 pub mod mask_area_measurement;
 pub mod per_class_confidence_filter;
 pub mod perspective_correction;
+pub mod qr_code_generator;
 pub mod size_measurement;
 pub mod static_crop;
 pub mod stitch_images;
@@ -39,6 +40,7 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &mask_area_measurement::BLOCK,
     &per_class_confidence_filter::BLOCK,
     &perspective_correction::BLOCK,
+    &qr_code_generator::BLOCK,
     &static_crop::RELATIVE,
     &size_measurement::BLOCK,
     &stitch_images::BLOCK,
