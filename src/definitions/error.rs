@@ -112,7 +112,13 @@ impl PlatformError {
 
     /// The words that clients of the reference know.
     fn client_message(&self) -> &'static str {
-        match self.status() {
+        client_words(self.status())
+    }
+}
+
+/// The words that clients of the reference know for a status of the platform.
+pub(crate) fn client_words(status: u16) -> &'static str {
+        match status {
             401 => {
                 "Unauthorized access to roboflow API - check API key and make sure the key is valid for workspace you use. Visit https://docs.roboflow.com/api-reference/authentication#retrieve-an-api-key to learn how to retrieve one."
             }
@@ -132,7 +138,6 @@ impl PlatformError {
             504 => "Timeout when attempting to connect to Roboflow API.",
             _ => "Internal error. Could not connect to Roboflow API.",
         }
-    }
 }
 
 /// Why a definition could not be had.
