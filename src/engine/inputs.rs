@@ -194,7 +194,9 @@ impl BatchInput<'_> {
                 Ok(())
             }
             Some(n) if n != batch_size => Err(refuse(format!(
-                "input `{name}` has {n} elements, but the batch has {batch_size}"
+                "Expected all batch-oriented workflow inputs be the same length, or of length 1 - \
+                 but parameter: {name} provided with batch size {n}, where expected batch size \
+                 based on remaining parameters is: {batch_size}."
             ))),
             Some(n) => {
                 for i in 0..n {
