@@ -2,7 +2,7 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`engine`], [`definitions`], [`models`], [`sources`],
-//! [`streams`], [`delivery`], [`doctor`], [`http`], [`cli`].
+//! [`streams`], [`network`], [`delivery`], [`doctor`], [`http`], [`cli`].
 
 pub mod blocks;
 pub mod cli;
@@ -16,6 +16,7 @@ pub mod geometry;
 pub mod http;
 pub mod imaging;
 pub mod models;
+pub mod network;
 pub mod plan;
 pub mod redact;
 pub mod sources;

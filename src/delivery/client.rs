@@ -16,11 +16,12 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Method, StatusCode};
 use url::Url;
 
-use super::address::{self, AddressPolicy, AddressRefused, GlobalResolver};
-use super::redacted::Redacted;
+use super::address::{self, AddressPolicy, AddressRefused};
 use super::request::{Request, RequestError};
 use super::retry;
 use crate::clock::Clock;
+use crate::network::{self, CheckedResolver, HostRefused};
+use crate::redact::Redacted;
 
 /// Redirects followed for one attempt.
 const MAX_REDIRECTS: usize = 30;
@@ -162,23 +163,11 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Clients that trust the certificate authorities of the machine. Where it has none, `https`
-    /// receivers fail their check, and the others are served all the same.
     pub(super) fn new() -> Result<Self, reqwest::Error> {
-        Self::built(Client::builder).or_else(|_| {
-            tracing::warn!(
-                "no certificate authorities on this machine (package ca-certificates): \
-                 https receivers cannot be verified"
-            );
-            Self::without_authorities()
-        })
+        network::clients(Self::built)
     }
 
-    fn without_authorities() -> Result<Self, reqwest::Error> {
-        Self::built(|| Client::builder().tls_certs_only([]))
-    }
-
-    fn built(builder: impl Fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
+    fn built(builder: fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
         let builder = || {
             builder()
                 .redirect(Policy::none())
@@ -188,7 +177,10 @@ impl Clients {
         };
         Ok(Self {
             open: builder().build()?,
-            strict: builder().no_proxy().dns_resolver(GlobalResolver).build()?,
+            strict: builder()
+                .no_proxy()
+                .dns_resolver(CheckedResolver::global())
+                .build()?,
         })
     }
 
@@ -296,8 +288,8 @@ fn redirect(request: &mut Request, status: StatusCode, to: Url) -> Result<(), Fa
 fn failure(request: &Request, error: reqwest::Error) -> Failure {
     let mut cause: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(inner) = cause {
-        if let Some(refused) = inner.downcast_ref::<AddressRefused>() {
-            return refused.clone().into();
+        if let Some(refused) = inner.downcast_ref::<HostRefused>() {
+            return AddressRefused::from(refused.clone()).into();
         }
         cause = inner.source();
     }
@@ -342,7 +334,8 @@ mod tests {
             assert_eq!(status(code).retry_after(), None);
         }
         assert!(!Failure::from(AddressRefused::Redirect).retry());
-        assert!(Failure::from(AddressRefused::Unresolved("h".into())).retry());
+        let unresolved = AddressRefused::from(HostRefused::Unresolved("h".into()));
+        assert!(Failure::from(unresolved).retry());
     }
 
     #[test]
@@ -356,11 +349,6 @@ mod tests {
             failure.to_string(),
             "503 Server Error: Service Unavailable for url: http://h/p"
         );
-    }
-
-    #[test]
-    fn a_machine_without_certificate_authorities_still_has_clients() {
-        assert!(Clients::without_authorities().is_ok());
     }
 
     #[test]
