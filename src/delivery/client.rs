@@ -5,7 +5,6 @@
 //! 303 turns into GET, 302 too, 301 only for POST, 307 and 308 keep method and body. Credentials
 //! do not follow to another host. Only the status of an answer counts; its body is thrown away.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +19,7 @@ use super::address::{self, AddressPolicy, AddressRefused};
 use super::request::{Request, RequestError};
 use super::retry;
 use crate::clock::Clock;
-use crate::network::{self, CheckedResolver, HostRefused};
+use crate::network::{self, CheckedResolver};
 use crate::redact::Redacted;
 
 /// Redirects followed for one attempt.
@@ -286,12 +285,8 @@ fn redirect(request: &mut Request, status: StatusCode, to: Url) -> Result<(), Fa
 }
 
 fn failure(request: &Request, error: reqwest::Error) -> Failure {
-    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(inner) = cause {
-        if let Some(refused) = inner.downcast_ref::<HostRefused>() {
-            return AddressRefused::from(refused.clone()).into();
-        }
-        cause = inner.source();
+    if let Some(refused) = network::refusal(&error) {
+        return AddressRefused::from(refused.clone()).into();
     }
     let url = request.redacted_url();
     if error.is_timeout() {
@@ -302,22 +297,14 @@ fn failure(request: &Request, error: reqwest::Error) -> Failure {
     }
     Failure::Network {
         url,
-        reason: reason(&error.without_url()),
+        reason: network::reason(error),
     }
-}
-
-/// The innermost text of an error: the outer ones only repeat that sending failed.
-fn reason(error: &(dyn StdError + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(inner) = innermost.source() {
-        innermost = inner;
-    }
-    innermost.to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::HostRefused;
 
     #[test]
     fn what_may_pass_is_tried_again() {

@@ -125,7 +125,11 @@ mod tests {
         }
         let mapped = literal(&Url::parse("http://[::ffff:127.0.0.1]/").unwrap());
         assert!(mapped.is_some_and(|address| !is_global(address)));
-        for text in ["http://example.com/", "http://localhost./", "http://127.0.0.1.example.com/"] {
+        for text in [
+            "http://example.com/",
+            "http://localhost./",
+            "http://127.0.0.1.example.com/",
+        ] {
             assert_eq!(literal(&Url::parse(text).unwrap()), None, "{text}");
         }
     }

@@ -12,6 +12,8 @@ mod resolver;
 
 pub use resolver::{CheckedResolver, HostRefused, Lookup, SystemLookup};
 
+use std::error::Error;
+
 use reqwest::{Client, ClientBuilder};
 
 /// Builds clients that trust the certificate authorities of the machine. Where it has none, `https`
@@ -28,6 +30,28 @@ pub fn clients<T>(
              https receivers cannot be verified"
         );
         build(without_authorities)
+    })
+}
+
+/// The refusal of [`CheckedResolver`] behind an error of a client, if there is one.
+pub fn refusal(error: &reqwest::Error) -> Option<&HostRefused> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// The innermost text of an error: the outer ones only repeat that sending failed, and may show the
+/// address.
+pub fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let innermost = causes(&error).last().map(ToString::to_string);
+    innermost.unwrap_or_else(|| error.to_string())
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let mut next = error.source();
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
     })
 }
 
