@@ -1,8 +1,9 @@
 //! millrace runs Roboflow Workflows definitions on live cameras and recorded video.
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
-//! [`definition`], [`blocks`], [`plan`], [`engine`], [`definitions`], [`models`], [`sources`],
-//! [`streams`], [`network`], [`delivery`], [`remote_images`], [`doctor`], [`http`], [`cli`].
+//! [`definition`], [`blocks`], [`plan`], [`describe`], [`engine`], [`definitions`], [`models`],
+//! [`sources`], [`streams`], [`network`], [`delivery`], [`remote_images`], [`doctor`], [`http`],
+//! [`cli`].
 
 pub mod blocks;
 pub mod cli;
@@ -10,6 +11,7 @@ pub mod clock;
 pub mod definition;
 pub mod definitions;
 pub mod delivery;
+pub mod describe;
 pub mod doctor;
 pub mod engine;
 pub mod geometry;
