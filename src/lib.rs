@@ -4,6 +4,7 @@
 //! [`definition`], [`blocks`], [`plan`], [`engine`], [`definitions`], [`models`], [`sources`],
 //! [`streams`], [`network`], [`delivery`], [`remote_images`], [`doctor`], [`http`], [`cli`].
 
+pub mod allocator;
 pub mod blocks;
 pub mod cli;
 pub mod clock;
