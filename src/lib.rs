@@ -19,6 +19,7 @@ pub mod imaging;
 pub mod models;
 pub mod network;
 pub mod plan;
+pub mod profile;
 pub mod redact;
 pub mod remote_images;
 pub mod sources;

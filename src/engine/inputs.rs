@@ -70,7 +70,12 @@ fn leaf_of(
     options: &InputOptions,
 ) -> Result<Value, WorkflowError> {
     deserialise(&def.kinds, json, identifier, options).map_err(|e| {
-        refuse(format!("input `{identifier}`: {e}")).with_inner(e.class_name(), e.to_string())
+        let message = format!(
+            "Failed to assemble `{identifier}`. Could not successfully use any deserializer for \
+             declared kinds. Details: {}",
+            e.by_kind(identifier)
+        );
+        refuse(message).with_inner(e.class_name(), e.to_string())
     })
 }
 
@@ -234,7 +239,13 @@ impl BatchInput<'_> {
         let (name, depth) = (&self.def.name, self.depth);
         let given = given.map(Item::of).filter(|item| !item.is_null());
         let Some(given) = given else {
-            let message = format!("input `{name}` is missing; the workflow needs it");
+            let kinds: Vec<String> = self.def.kinds.iter().map(|k| format!("'{k}'")).collect();
+            let message = format!(
+                "Detected runtime parameter `{name}` defined as `{}` (of kind `[{}]`), but value is \
+                 not provided.",
+                self.def.type_name(),
+                kinds.join(", ")
+            );
             return Err(refuse(message));
         };
         match given.len() {
@@ -253,7 +264,9 @@ impl BatchInput<'_> {
                 Ok(())
             }
             Some(n) if n != batch_size => Err(refuse(format!(
-                "input `{name}` has {n} elements, but the batch has {batch_size}"
+                "Expected all batch-oriented workflow inputs be the same length, or of length 1 - \
+                 but parameter: {name} provided with batch size {n}, where expected batch size \
+                 based on remaining parameters is: {batch_size}."
             ))),
             Some(n) => {
                 for i in 0..n {
