@@ -5,6 +5,7 @@
 //! [`sources`], [`streams`], [`network`], [`delivery`], [`remote_images`], [`doctor`], [`http`],
 //! [`cli`].
 
+pub mod allocator;
 pub mod blocks;
 pub mod cli;
 pub mod clock;
