@@ -13,7 +13,9 @@ mod definitions;
 mod doctor;
 mod exec;
 mod host;
+mod models;
 mod run;
+mod serve;
 mod store;
 mod validate;
 
@@ -62,10 +64,14 @@ pub struct Cli {
 pub enum Command {
     /// Run a definition on recorded files and live cameras.
     Run(Box<run::RunArgs>),
+    /// Serve workflows and models over HTTP, as a drop-in for the server of `inference_sdk`.
+    Serve(Box<serve::ServeArgs>),
     /// Run a definition once per line of inputs and print the results as JSON Lines.
     Exec(exec::ExecArgs),
     /// How fresh a running process is; refresh its definitions; compare two definitions.
     Definitions(definitions::DefinitionsArgs),
+    /// The models of this machine: list them, fetch one from the platform, remove one.
+    Models(models::ModelsArgs),
     /// Find out what is wrong on this machine, and say what mends it.
     Doctor(doctor::DoctorArgs),
     /// Check a definition and say everything that is wrong with it.
@@ -98,8 +104,10 @@ impl Cli {
         init_log(&self.log);
         match self.command {
             Command::Run(args) => run::run(&args),
+            Command::Serve(args) => serve::run(&args),
             Command::Exec(args) => exec::run(&args),
             Command::Definitions(args) => definitions::run(&args),
+            Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),

@@ -55,7 +55,7 @@ fn advice(status: u16) -> &'static str {
 
 impl PlatformError {
     /// The error of an answer that is no success.
-    pub(super) fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
+    pub fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
         match status {
             401 | 402 | 403 | 404 | 423 => Self::Refused { status },
             status => Self::Status {
@@ -111,14 +111,8 @@ impl PlatformError {
     }
 
     /// The words that clients of the reference know.
-    fn client_message(&self) -> &'static str {
-        client_words(self.status())
-    }
-}
-
-/// The words that clients of the reference know for a status of the platform.
-pub(crate) fn client_words(status: u16) -> &'static str {
-        match status {
+    pub fn client_message(&self) -> &'static str {
+        match self.status() {
             401 => {
                 "Unauthorized access to roboflow API - check API key and make sure the key is valid for workspace you use. Visit https://docs.roboflow.com/api-reference/authentication#retrieve-an-api-key to learn how to retrieve one."
             }
@@ -138,6 +132,7 @@ pub(crate) fn client_words(status: u16) -> &'static str {
             504 => "Timeout when attempting to connect to Roboflow API.",
             _ => "Internal error. Could not connect to Roboflow API.",
         }
+    }
 }
 
 /// Why a definition could not be had.

@@ -19,6 +19,7 @@ mod remote;
 pub mod runtime;
 pub mod settings;
 pub mod store;
+pub mod usage;
 pub mod weights;
 
 pub use detection::{Confidence, DetectParams, Detector};

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::definitions::{DefinitionKey, DefinitionStore, Demand, Fetched, Refresher};
 use crate::delivery::webhook::{Condition, Webhook};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
-use crate::http::{Process, RunningStream, Server};
+use crate::http::{Listening, Process, RunningStream, Server, operation};
 use crate::models::ModelStore;
 use crate::plan::Plan;
 use crate::sources::{Source, SourceSpec, SourceUri};
@@ -149,7 +149,7 @@ struct Job<'a> {
 }
 
 fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
-    let services = host::services(&args.host).map_err(LoadError::from)?;
+    let services = host::services(&args.host)?;
     let store = store::open(services.clock.clone())?;
     let key = store::key(&args.definition, &args.store);
     let fetched = store
@@ -354,7 +354,10 @@ impl Job<'_> {
         let server = self
             .args
             .http
-            .map(|address| Server::start(address, process.clone()))
+            .map(|address| {
+                let router = operation::alone(process.clone());
+                Server::start(address, router, Listening::default())
+            })
             .transpose()?;
         if let Some(server) = &server {
             tracing::info!(address = %server.address(), "listening");

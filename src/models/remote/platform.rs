@@ -23,7 +23,7 @@ use super::metadata::{Envelope, Page, Stat};
 use crate::definitions::platform::{PROTOCOL_VERSION, reason};
 use crate::definitions::{ApiKey, key::LOCAL_WORKSPACE};
 use crate::models::Settings;
-use crate::models::error::{Question, Trouble};
+use crate::models::error::Trouble;
 
 /// Largest answer that is read.
 const MAX_ANSWER: usize = 32 << 20;

@@ -30,7 +30,7 @@ use super::remote::Remote;
 use super::runtime::RuntimeSettings;
 use super::settings::{Limits, Settings};
 use super::weights::Weights;
-use super::{Detector, ModelError, Source, aliases};
+use super::{Detector, ModelError, Source, aliases, usage};
 use crate::clock::{Clock, SystemClock};
 use crate::definitions::ApiKey;
 
@@ -257,6 +257,7 @@ impl ModelStore {
             Some(wanted) => loaded.model.of_task(wanted, id),
             None => Ok(loaded.model.clone()),
         };
+        usage::note(id, None);
         let slot = self.models.get(id).map(|slot| slot.value().clone());
         if let Some(slot) = slot
             && let Some(loaded) = slot.ready()
@@ -281,8 +282,10 @@ impl ModelStore {
             }
             Turn::Load(flight) => flight,
         };
+        let began = self.clock.monotonic();
         match self.load(id, key, wanted, place) {
             Ok(loaded) => {
+                usage::note(id, Some(self.clock.monotonic().saturating_sub(began)));
                 let model = fits(flight.land(loaded));
                 self.touch(&slot);
                 self.make_room(id);
