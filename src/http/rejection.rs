@@ -10,7 +10,7 @@ use axum::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::definition::error::WorkflowError;
+use crate::definition::error::{ErrorClass, WorkflowError};
 use crate::definitions::{DefinitionError, PlatformError};
 use crate::models::ModelError;
 
@@ -81,7 +81,7 @@ impl Rejection {
     /// The body of the answer.
     pub fn body(&self) -> Value {
         match self {
-            Self::Workflow(error) => error.to_json(),
+            Self::Workflow(error) => workflow_body(error),
             Self::Definition(error) => json!({"message": error.client_message()}),
             Self::Model(error) => json!({"message": model_message(error)}),
             Self::Invalid(details) => json!({"detail": details}),
@@ -99,12 +99,47 @@ impl Rejection {
             Self::Definition(error) => tracing::warn!(%error, "a definition cannot be had"),
             Self::Model(error) => tracing::warn!(%error, "a model cannot be had"),
             Self::Internal(reason) => tracing::error!(reason, "a request failed"),
-            Self::Workflow(error) if error.status() >= 500 => {
+            Self::Workflow(error) if error.status() >= 500 || error.status() == 404 => {
                 tracing::warn!(%error, "a workflow failed");
             }
             _ => {}
         }
     }
+}
+
+/// The body of a workflow error as the reference's server words it, where that differs from the
+/// engine alone: details of a definition go into the inner error, a model that is not there is told
+/// by the platform's words, and wrong inputs have no inner error.
+fn workflow_body(error: &WorkflowError) -> Value {
+    let mut body = error.to_json();
+    match error.class {
+        ErrorClass::WorkflowSyntax if error.inner.is_none() => {
+            body["inner_error_type"] = json!("ValidationError");
+            body["inner_error_message"] = body["message"].take();
+            body["message"] = json!(
+                "Could not parse workflow definition. Details provided in inner error."
+            );
+        }
+        ErrorClass::RuntimeInput => {
+            body["inner_error_type"] = Value::Null;
+            body["inner_error_message"] = json!("None");
+        }
+        ErrorClass::ClientCausedStepExecution if error.status() == 404 => {
+            const INNER: &str = "Could not find requested Roboflow resource. Check that the provided \
+                                 dataset and version are correct, and check that the provided \
+                                 Roboflow API key has the correct permissions.";
+            let step = error.blocks.first().and_then(|b| b.block_id.as_deref());
+            body["message"] = json!(format!(
+                "Could not find requested Roboflow resource while execution of step {} - details of \
+                 error: {INNER}. This error usually mean the problem with not existing model.",
+                step.unwrap_or_default()
+            ));
+            body["inner_error_type"] = json!("RoboflowAPINotNotFoundError");
+            body["inner_error_message"] = json!(INNER);
+        }
+        _ => {}
+    }
+    body
 }
 
 /// What a client is told of a model: what it can mend, and the reference's words for the rest, which
