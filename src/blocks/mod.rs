@@ -37,8 +37,8 @@ pub use spec::{
 
 use crate::clock::Clock;
 use crate::definition::error::ErrorClass;
-use crate::delivery::Dispatcher;
 use crate::definitions::ApiKey;
+use crate::delivery::Dispatcher;
 use crate::models::ModelStore;
 use crate::values::{Batch, Detections, Image, Timestamp, Value, VideoMetadata};
 

@@ -19,6 +19,9 @@ use crate::values::Timestamp;
 /// Time between two looks at what is being downloaded.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Heading of a column, and what a row has in it.
+type Column = (&'static str, fn(&Json) -> String);
+
 /// Arguments of `millrace models`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -93,7 +96,7 @@ fn list(args: &ModelsArgs, store: &ModelStore) {
         say!("{:#}", Json::Array(rows));
         return;
     }
-    let columns: [(&str, fn(&Json) -> String); 6] = [
+    let columns: [Column; 6] = [
         ("ID", |row| text(&row["id"])),
         ("FROM", |row| text(&row["source"])),
         ("TASK", |row| text(&row["task"])),
@@ -106,7 +109,9 @@ fn list(args: &ModelsArgs, store: &ModelStore) {
         say!("{}: {}", text(&row["id"]), text(&row["problem"]));
     }
     if rows.is_empty() {
-        say!("no models; `millrace models pull ID` fetches one, --models names a folder of packages");
+        say!(
+            "no models; `millrace models pull ID` fetches one, --models names a folder of packages"
+        );
     }
 }
 
@@ -117,12 +122,17 @@ fn of_folder(model: &ModelInfo) -> Json {
         "problem": model.problem.as_ref().map(ToString::to_string)})
 }
 
-fn table(columns: &[(&str, fn(&Json) -> String)], rows: &[Json]) {
+fn table(columns: &[Column], rows: &[Json]) {
     if rows.is_empty() {
         return;
     }
     let mut lines = vec![columns.iter().map(|(name, _)| (*name).to_owned()).collect()];
-    let cells = |row| columns.iter().map(|(_, cell)| cell(row)).collect::<Vec<String>>();
+    let cells = |row| {
+        columns
+            .iter()
+            .map(|(_, cell)| cell(row))
+            .collect::<Vec<String>>()
+    };
     lines.extend(rows.iter().map(cells));
     let width = |n: usize| {
         let cells = lines.iter().filter_map(|line: &Vec<String>| line.get(n));
@@ -130,7 +140,10 @@ fn table(columns: &[(&str, fn(&Json) -> String)], rows: &[Json]) {
     };
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     for line in &lines {
-        let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let padded = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         let line = padded.collect::<Vec<_>>().join("  ");
         say!("{}", line.trim_end());
     }
@@ -146,7 +159,12 @@ fn pull(args: &ModelsArgs, store: &ModelStore, ids: &[String], key: Option<&str>
                 if !args.json {
                     let size = model.size.unwrap_or_default();
                     let from = model.source.name();
-                    say!("{id}: {} {}, {} ({from})", model.architecture, model.task, bytes(size));
+                    say!(
+                        "{id}: {} {}, {} ({from})",
+                        model.architecture,
+                        model.task,
+                        bytes(size)
+                    );
                 }
                 of_folder(&model)
             }
@@ -209,7 +227,9 @@ fn show(store: &ModelStore, ended: &mpsc::Receiver<()>) {
     let mut bars: Vec<(Download, ProgressBar)> = Vec::new();
     loop {
         for now in store.downloads() {
-            let known = bars.iter().position(|(download, _)| download.file == now.file);
+            let known = bars
+                .iter()
+                .position(|(download, _)| download.file == now.file);
             let place = known.unwrap_or_else(|| {
                 let bar = all.add(ProgressBar::new(0).with_style(style.clone()));
                 bar.set_message(now.file.to_string());

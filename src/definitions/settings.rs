@@ -197,7 +197,11 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             .transpose()
     }
 
-    pub(crate) fn seconds(&self, name: &'static str, to: &mut Duration) -> Result<(), SettingError> {
+    pub(crate) fn seconds(
+        &self,
+        name: &'static str,
+        to: &mut Duration,
+    ) -> Result<(), SettingError> {
         let wanted = "a number of seconds";
         if let Some(text) = self.text(name) {
             let seconds = text.trim().parse::<f64>().ok();

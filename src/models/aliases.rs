@@ -114,7 +114,10 @@ const ALIASES: &[(&str, &str)] = &[
     ("paligemma-pretrains/17", "paligemma-3b-ft-tallyqa-448"),
     ("paligemma-pretrains/18", "paligemma-3b-ft-docvqa-448"),
     ("paligemma-pretrains/19", "paligemma-3b-ft-ocrvqa-448"),
-    ("microsoft/coco-pose-detection-17-rfdetr-keypoint-preview-t1", "rfdetr-keypoint-preview"),
+    (
+        "microsoft/coco-pose-detection-17-rfdetr-keypoint-preview-t1",
+        "rfdetr-keypoint-preview",
+    ),
     ("captoin-t38zo/1", "sam3-3d-objects"),
 ];
 

@@ -171,9 +171,7 @@ fn library<F: Fn(&str) -> Option<String>>(env: &Env<F>) -> Result<Url, SettingEr
     let wanted = "an address such as https://api.roboflow.com";
     match env.url(name)? {
         Some(url) => Ok(url),
-        None => {
-            Url::parse("https://api.roboflow.com").map_err(|_| SettingError { name, wanted })
-        }
+        None => Url::parse("https://api.roboflow.com").map_err(|_| SettingError { name, wanted }),
     }
 }
 

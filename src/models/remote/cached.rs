@@ -53,7 +53,11 @@ impl Remote {
         let mut free = 0;
         let mut owners = BTreeSet::from([id.to_owned()]);
         let chosen = resolution::all(cache).into_iter();
-        owners.extend(chosen.filter(|e| e.model_id == id).map(|e| e.owner().to_owned()));
+        owners.extend(
+            chosen
+                .filter(|e| e.model_id == id)
+                .map(|e| e.owner().to_owned()),
+        );
         for owner in owners {
             for (package_id, folder) in packages::of_model(cache, &owner) {
                 free += remove_package(cache, &folder)?;

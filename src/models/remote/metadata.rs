@@ -246,18 +246,33 @@ mod tests {
     #[test]
     fn what_cannot_be_run_or_trusted_is_told() {
         for (changes, word) in [
-            (json!({"/packageManifest/type": "trt-model-package-v1"}), "trt-"),
+            (
+                json!({"/packageManifest/type": "trt-model-package-v1"}),
+                "trt-",
+            ),
             (json!({"/packageManifest/quantization": "fp16"}), "fp16"),
-            (json!({"/packageManifest/dynamicBatchSize": false}), "batches"),
+            (
+                json!({"/packageManifest/dynamicBatchSize": false}),
+                "batches",
+            ),
             (json!({"staticBatchSize": 4}), "batches"),
             (json!({"/trustedSource": false}), "trusted"),
             (json!({"/packageId": "../../x"}), "package id"),
             (json!({"/packageFiles/0/fileHandle": "../x"}), "plain name"),
-            (json!({"/packageFiles/0/fileHandle": "other.onnx"}), "no file"),
+            (
+                json!({"/packageFiles/0/fileHandle": "other.onnx"}),
+                "no file",
+            ),
             (json!({"/packageFiles/1/md5Hash": null}), "MD5"),
             (json!({"/packageFiles/1/md5Hash": "../../etc"}), "MD5"),
-            (json!({"/packageFiles/1/downloadUrl": "file:///etc/passwd"}), "address"),
-            (json!({"incompatibleProviders": ["CPUExecutionProvider"]}), "CPU"),
+            (
+                json!({"/packageFiles/1/downloadUrl": "file:///etc/passwd"}),
+                "address",
+            ),
+            (
+                json!({"incompatibleProviders": ["CPUExecutionProvider"]}),
+                "CPU",
+            ),
             (json!({"/type": "other"}), "type"),
             (json!({"/packageFiles": 3}), "invalid type"),
         ] {

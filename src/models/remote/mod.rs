@@ -33,6 +33,7 @@ pub use download::Download;
 
 use self::download::Downloads;
 use self::legacy::ModelType;
+
 use self::metadata::{Offer, Page};
 use self::platform::Platform;
 use self::resolution::{Resolution, Search};
@@ -48,6 +49,14 @@ const NEEDED: &[&str] = &["weights.onnx", "class_names.txt", "inference_config.j
 
 /// Threads that ask, download and check.
 const THREADS: usize = 2;
+
+/// What fetching needs beside the id.
+#[derive(Clone, Copy)]
+struct Means<'a> {
+    platform: &'a Platform,
+    downloads: &'a Downloads,
+    settings: &'a Settings,
+}
 
 /// Where a model comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +171,9 @@ impl Remote {
             match with(&found.package) {
                 Ok(made) => return Ok((made, found)),
                 Err(error) if self.settings().offline => return Err(error),
-                Err(error) => tracing::warn!(model = id, "the cached package is passed over: {error}"),
+                Err(error) => {
+                    tracing::warn!(model = id, "the cached package is passed over: {error}")
+                }
             }
         }
         match self.packages(id, key) {
@@ -184,7 +195,9 @@ impl Remote {
         }
         let (shared, id, key) = (self.shared.clone(), id.to_owned(), key.cloned());
         self.wait(async move {
-            let asked = shared.platform.packages(&shared.settings, &id, key.as_ref());
+            let asked = shared
+                .platform
+                .packages(&shared.settings, &id, key.as_ref());
             let failed = |trouble| platform_error(&id, Question::Packages, trouble);
             let page = asked.await.map_err(failed)?;
             // The platform's id becomes part of a path too.
@@ -239,15 +252,8 @@ impl Remote {
     fn fetch(&self, id: &str, page: &Page, offer: &Offer) -> Result<Package, ModelError> {
         let (shared, id) = (self.shared.clone(), id.to_owned());
         let (page, offer) = (page.clone(), offer.clone());
-        let folder = self.wait(async move {
-            let Shared {
-                platform,
-                downloads,
-                settings,
-                ..
-            } = &*shared;
-            packages::fetch(platform, downloads, settings, &id, &page, &offer).await
-        })?;
+        let folder =
+            self.wait(async move { packages::fetch(shared.means(), &id, &page, &offer).await })?;
         Package::open(&folder)
     }
 
@@ -263,14 +269,7 @@ impl Remote {
             let (shared, id, key) = (self.shared.clone(), id.to_owned(), key.cloned());
             let fetched = self.wait(async move {
                 let segments = names::checked(&id)?;
-                let Shared {
-                    platform,
-                    downloads,
-                    settings,
-                    ..
-                } = &*shared;
-                let key = key.as_ref();
-                legacy::fetch(platform, downloads, settings, &id, &segments, key).await
+                legacy::fetch(shared.means(), &id, &segments, key.as_ref()).await
             });
             (fetched?, Source::Platform)
         };
@@ -311,12 +310,22 @@ impl Remote {
 }
 
 impl Shared {
+    fn means(&self) -> Means<'_> {
+        Means {
+            platform: &self.platform,
+            downloads: &self.downloads,
+            settings: &self.settings,
+        }
+    }
+
     /// What the cache says that a model does.
     fn known_task(&self, id: &str, segments: &[&str], key: Option<&ApiKey>) -> Option<Task> {
         if let Some(known) = ModelType::read(&self.settings.cache_dir, segments) {
             return Some(Task::named(&known.project_task_type));
         }
-        let found = self.cached(id, key, false).filter(|_| self.settings.packages)?;
+        let found = self
+            .cached(id, key, false)
+            .filter(|_| self.settings.packages)?;
         Some(found.package.task)
     }
 
@@ -389,9 +398,10 @@ impl Shared {
         let now = self.clock.now();
         let mut entry = Resolution::new(id, &page.model_id, &offer.package_id, key, now);
         let blobs = self.settings.cache_dir.join(names::BLOBS);
-        let files = offer.files.iter().flat_map(|file| {
-            [blobs.join(&file.md5), package.folder.join(&file.handle)]
-        });
+        let files = offer
+            .files
+            .iter()
+            .flat_map(|file| [blobs.join(&file.md5), package.folder.join(&file.handle)]);
         let mark = package.folder.join(Package::MARK);
         entry.resolved_files = files
             .chain([mark])
@@ -428,7 +438,11 @@ fn platform_error(id: &str, question: Question, trouble: Trouble) -> ModelError 
 
 /// Writes a small file so that readers see all of it or nothing.
 fn write_whole(path: &Path, content: &[u8]) -> Result<(), ModelError> {
-    let fresh = download::beside(path, ".", &format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
+    let fresh = download::beside(
+        path,
+        ".",
+        &format!(".{}.tmp", uuid::Uuid::new_v4().simple()),
+    );
     let write = || {
         fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
         let mut file = File::options().write(true).create_new(true).open(&fresh)?;

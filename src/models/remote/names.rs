@@ -125,10 +125,7 @@ pub(super) fn is_file_handle(name: &str) -> bool {
 
 /// Whether a text is an MD5 in lower-case hexadecimal.
 pub(super) fn is_md5(text: &str) -> bool {
-    text.len() == 32
-        && text
-            .bytes()
-            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

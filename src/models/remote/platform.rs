@@ -107,7 +107,10 @@ impl Platform {
             }
         }
         if after.is_some() {
-            tracing::warn!(model = id, "packages after page {MAX_PAGES} are not looked at");
+            tracing::warn!(
+                model = id,
+                "packages after page {MAX_PAGES} are not looked at"
+            );
         }
         joined.ok_or_else(|| Trouble::Garbage {
             reason: "it has no page".into(),
@@ -160,11 +163,10 @@ impl Platform {
         of_server: bool,
         limit: Duration,
     ) -> Result<T, Trouble> {
-        let client = get(&self.calls, || calls(settings)).map_err(|reason| {
-            Trouble::Unreachable {
+        let client =
+            get(&self.calls, || calls(settings)).map_err(|reason| Trouble::Unreachable {
                 reason: reason.to_owned(),
-            }
-        })?;
+            })?;
         let mut request = client
             .get(settings.platform.through_gateway(url))
             .timeout(limit);
@@ -283,10 +285,10 @@ fn failure(error: reqwest::Error, limit: Duration) -> Trouble {
     }
 }
 
-fn get<'a>(
-    cell: &'a OnceLock<Result<Client, String>>,
+fn get(
+    cell: &OnceLock<Result<Client, String>>,
     make: impl FnOnce() -> Result<Client, String>,
-) -> Result<&'a Client, &'a str> {
+) -> Result<&Client, &str> {
     cell.get_or_init(make).as_ref().map_err(String::as_str)
 }
 

@@ -75,7 +75,13 @@ pub(super) struct Search<'a> {
 
 impl Resolution {
     /// The entry of a choice made now.
-    pub fn new(id: &str, owner: &str, package_id: &str, key: Option<&ApiKey>, now: Timestamp) -> Self {
+    pub fn new(
+        id: &str,
+        owner: &str,
+        package_id: &str,
+        key: Option<&ApiKey>,
+        now: Timestamp,
+    ) -> Self {
         Self {
             model_id: id.to_owned(),
             cache_model_id: Some(owner.to_owned()),

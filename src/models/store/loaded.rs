@@ -29,7 +29,12 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    pub fn new(model: Model, source: Source, package: &Package, package_id: Option<String>) -> Self {
+    pub fn new(
+        model: Model,
+        source: Source,
+        package: &Package,
+        package_id: Option<String>,
+    ) -> Self {
         Self {
             model,
             source,
