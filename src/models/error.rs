@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::package::Task;
-use crate::definitions::PlatformError;
+use crate::definitions::error::client_words;
 
 /// Why a model cannot be had or cannot be run. Names what an operator has to look at.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -305,17 +305,6 @@ impl ModelError {
             _ => None,
         }
     }
-}
-
-/// The words that clients of the reference know for a status.
-fn client_words(status: u16) -> &'static str {
-    let limit = Duration::ZERO;
-    match status {
-        503 => PlatformError::Offline,
-        504 => PlatformError::Timeout { limit },
-        status => PlatformError::of_status(status, None),
-    }
-    .client_message()
 }
 
 /// The reference answers 500 where its model library gave up on the platform.

@@ -265,6 +265,7 @@ impl ModelStore {
             self.touch(&slot);
             return fits(loaded);
         }
+        let begun = self.clock.monotonic();
         let place = self.place(id, wanted)?;
         let key = self.key(key);
         let slot = self.slot(id);
@@ -287,6 +288,7 @@ impl ModelStore {
             Ok(loaded) => {
                 usage::note(id, Some(self.clock.monotonic().saturating_sub(began)));
                 let model = fits(flight.land(loaded));
+                usage::note(id, Some(self.clock.monotonic().saturating_sub(begun)));
                 self.touch(&slot);
                 self.make_room(id);
                 model
