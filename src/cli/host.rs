@@ -2,29 +2,30 @@
 
 use std::sync::Arc;
 
-use super::HostArgs;
+use super::{HostArgs, LoadError};
 use crate::blocks::Services;
+use crate::clock::Clock;
 use crate::delivery::{AddressPolicy, Dispatcher, Settings};
-use crate::models::{ModelError, ModelStore, RuntimeSettings};
+use crate::models::{self, ModelStore, RuntimeSettings};
 
 /// Makes the services that blocks use, for a process that goes on after an execution: steps that do
 /// not want to wait for a receiver need not.
 ///
 /// # Errors
-/// If the folder of models cannot be read.
-pub(super) fn services(args: &HostArgs) -> Result<Services, ModelError> {
+/// If the folder of models cannot be read, or a setting makes no sense.
+pub(super) fn services(args: &HostArgs) -> Result<Services, LoadError> {
     with_delivery(args, true)
 }
 
 /// The same for a process that ends with its last execution: nothing is left to the background.
 ///
 /// # Errors
-/// If the folder of models cannot be read.
-pub(super) fn services_in_foreground(args: &HostArgs) -> Result<Services, ModelError> {
+/// If the folder of models cannot be read, or a setting makes no sense.
+pub(super) fn services_in_foreground(args: &HostArgs) -> Result<Services, LoadError> {
     with_delivery(args, false)
 }
 
-fn with_delivery(args: &HostArgs, background: bool) -> Result<Services, ModelError> {
+fn with_delivery(args: &HostArgs, background: bool) -> Result<Services, LoadError> {
     let services = Services {
         dispatcher: Arc::new(Dispatcher::new(Settings {
             background,
@@ -36,12 +37,20 @@ fn with_delivery(args: &HostArgs, background: bool) -> Result<Services, ModelErr
         })),
         ..Services::default()
     };
-    let Some(folder) = &args.models else {
-        return Ok(services);
-    };
-    let models = ModelStore::open(folder, RuntimeSettings::default(), services.clock.clone())?;
+    let models = models(args, services.clock.clone())?;
     Ok(Services {
         models: Arc::new(models),
         ..services
     })
+}
+
+/// The store of models: the folder of the arguments, the cache and the platform of the environment.
+///
+/// # Errors
+/// If the folder of models cannot be read, or a setting makes no sense.
+pub(super) fn models(args: &HostArgs, clock: Arc<dyn Clock>) -> Result<ModelStore, LoadError> {
+    let settings = models::Settings::from_env(|name| std::env::var(name).ok())?;
+    let runtime = RuntimeSettings::default();
+    let store = ModelStore::connect(args.models.as_deref(), runtime, settings, clock)?;
+    Ok(store)
 }

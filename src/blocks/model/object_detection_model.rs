@@ -232,7 +232,7 @@ impl Block for ObjectDetection {
         let found = cx
             .services
             .models
-            .detector(model_id)?
+            .detector_for(model_id, cx.services.api_key.as_ref())?
             .detect(&images, &params)?;
         let inference_id = new_id();
         let rows = found.into_iter().zip(&images).map(|(found, image)| {
