@@ -17,9 +17,7 @@ use super::process::Process;
 use super::rejection::Rejection;
 use super::traffic::Traffic;
 use crate::blocks::Services;
-use crate::definitions::{
-    ApiKey, DefinitionKey, Demand, Fetched, key::LOCAL_WORKSPACE,
-};
+use crate::definitions::{ApiKey, DefinitionKey, Demand, Fetched, key::LOCAL_WORKSPACE};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;

@@ -66,8 +66,13 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
     let mut response = next.run(request).await;
     let took = begun.elapsed();
     let status = response.status().as_u16();
-    let uses = response.extensions_mut().remove::<Used>().unwrap_or_default().0;
-    app.traffic.answered(&handler, method.as_str(), status, took);
+    let uses = response
+        .extensions_mut()
+        .remove::<Used>()
+        .unwrap_or_default()
+        .0;
+    app.traffic
+        .answered(&handler, method.as_str(), status, took);
     app.traffic.used(&uses, took, status >= 400);
     let stamp = response.extensions_mut().remove::<Stamped>();
     let headers = response.headers_mut();
@@ -201,8 +206,8 @@ pub async fn workspaces(State(app): State<Arc<App>>, request: Request, next: Nex
 
 /// The key of a request: of its query, its header or its JSON body, in this order.
 async fn with_key(app: &App, request: Request) -> Result<(Request, Option<String>), Response> {
-    let early = query(request.uri(), "api_key")
-        .or_else(|| bearer(request.headers()).map(str::to_owned));
+    let early =
+        query(request.uri(), "api_key").or_else(|| bearer(request.headers()).map(str::to_owned));
     if early.is_some() || request.method() == Method::GET {
         return Ok((request, early));
     }

@@ -116,9 +116,8 @@ fn workflow_body(error: &WorkflowError) -> Value {
         ErrorClass::WorkflowSyntax if error.inner.is_none() => {
             body["inner_error_type"] = json!("ValidationError");
             body["inner_error_message"] = body["message"].take();
-            body["message"] = json!(
-                "Could not parse workflow definition. Details provided in inner error."
-            );
+            body["message"] =
+                json!("Could not parse workflow definition. Details provided in inner error.");
         }
         ErrorClass::RuntimeInput => {
             body["inner_error_type"] = Value::Null;

@@ -40,10 +40,18 @@ pub fn routes() -> Vec<Route> {
         route("/openapi.json", "These routes as OpenAPI", get(openapi)),
         route("/info", "Name and version", get(info)),
         route("/healthz", "Whether the server lives", get(healthz)),
-        route("/readiness", "Whether it is ready for requests", get(readiness)),
+        route(
+            "/readiness",
+            "Whether it is ready for requests",
+            get(readiness),
+        ),
         route("/metrics", "Figures for Prometheus", get(figures)),
         route("/logs", "The last lines of the log", get(log_lines)),
-        route("/device/stats", "Statistics of containers", get(device_stats)),
+        route(
+            "/device/stats",
+            "Statistics of containers",
+            get(device_stats),
+        ),
         route("/notebook/start", "Start of a notebook", get(notebook)),
     ]
 }

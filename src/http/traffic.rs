@@ -110,10 +110,17 @@ impl Traffic {
     fn write_requests(&self, out: &mut String) {
         let mut kinds: Vec<Kind> = self.requests.iter().map(|e| e.key().clone()).collect();
         kinds.sort();
-        out.push_str("# HELP http_requests_total Requests answered.\n# TYPE http_requests_total counter\n");
+        out.push_str(
+            "# HELP http_requests_total Requests answered.\n# TYPE http_requests_total counter\n",
+        );
         for kind in &kinds {
             if let Some(times) = self.requests.get(kind) {
-                let _ = writeln!(out, "http_requests_total{{{}}} {}", kind.labels(), times.count);
+                let _ = writeln!(
+                    out,
+                    "http_requests_total{{{}}} {}",
+                    kind.labels(),
+                    times.count
+                );
             }
         }
         out.push_str(
