@@ -10,10 +10,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::store::StoreArgs;
-use super::{HostArgs, LoadError, REFUSED, host};
+use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::definitions::{ApiKey, DefinitionStore, Refresher, Settings};
 use crate::http::{self, App, BodyLimits, Listening, Process, Server, ServerSettings};
-use crate::values::deserialise::InputOptions;
 
 /// Arguments of `millrace serve`.
 #[derive(Debug, Args)]
@@ -90,6 +89,8 @@ pub struct ServeArgs {
     /// What `/info` calls this server; made up at each start without.
     #[arg(long, env = "INFERENCE_SERVER_ID", value_name = "ID")]
     server_id: Option<String>,
+    #[command(flatten)]
+    image_urls: ImageUrlArgs,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -168,7 +169,7 @@ fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
         cache_dir,
         ..defaults
     };
-    let input = InputOptions::default();
+    let input = args.image_urls.input_options();
     Ok(Arc::new(App::new(process, services, input, settings)))
 }
 

@@ -209,6 +209,11 @@ impl App {
         Ok(self.plans.get(fetched)?)
     }
 
+    /// How many plans are kept.
+    pub fn plan_count(&self) -> usize {
+        self.plans.len()
+    }
+
     /// Does something that takes time in a thread of its own, when it is its turn.
     ///
     /// # Errors

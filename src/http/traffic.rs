@@ -24,6 +24,8 @@ const MOST_MODELS: usize = 1_000;
 pub struct Traffic {
     requests: DashMap<Kind, Times>,
     models: DashMap<String, Times>,
+    /// Paths that asked for each model.
+    paths: DashMap<String, Vec<String>>,
     under_way: AtomicU64,
 }
 
@@ -92,6 +94,25 @@ impl Traffic {
                 times.add(took, failed);
             }
         }
+    }
+
+    /// A path asked for a model.
+    pub fn note_path(&self, model: &str, path: &str) {
+        const MOST_PATHS: usize = 32;
+        if self.paths.len() >= MOST_MODELS && !self.paths.contains_key(model) {
+            return;
+        }
+        let mut paths = self.paths.entry(model.to_owned()).or_default();
+        if paths.len() < MOST_PATHS && !paths.iter().any(|known| known == path) {
+            paths.push(path.to_owned());
+        }
+    }
+
+    /// The paths that asked for a model, in the order of the first time.
+    pub fn paths_of(&self, model: &str) -> Vec<String> {
+        self.paths
+            .get(model)
+            .map_or(Vec::new(), |paths| paths.clone())
     }
 
     /// The figures in Prometheus' text form.
