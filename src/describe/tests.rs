@@ -1,44 +1,25 @@
-//! Answers as the reference's server gave them (`http-examples/server` of the specification).
+//! Answers as the reference's server gave them (`fixtures/http-examples`).
 
 use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::definition::testing;
 
-/// The definition of the recorded requests.
-fn recorded() -> Json {
-    json!({
-        "version": "1.0",
-        "inputs": [
-            {"type": "WorkflowImage", "name": "image"},
-            {"type": "WorkflowParameter", "name": "tag", "default_value": "v1"},
-        ],
-        "steps": [
-            {
-                "type": "roboflow_core/roboflow_object_detection_model@v2",
-                "name": "det",
-                "images": "$inputs.image",
-                "model_id": "tiny/1",
-                "confidence": 0.3,
-            },
-            {
-                "type": "roboflow_core/bounding_box_visualization@v1",
-                "name": "viz",
-                "image": "$inputs.image",
-                "predictions": "$steps.det.predictions",
-            },
-        ],
-        "outputs": [
-            {"type": "JsonField", "name": "predictions", "selector": "$steps.det.predictions"},
-            {"type": "JsonField", "name": "image", "selector": "$steps.viz.image"},
-            {"type": "JsonField", "name": "tag", "selector": "$inputs.tag"},
-        ],
-    })
+/// A recorded exchange.
+macro_rules! exchange {
+    ($name:literal) => {
+        serde_json::from_str::<Json>(include_str!(concat!(
+            "../../fixtures/http-examples/",
+            $name,
+            ".json"
+        )))
+        .unwrap()
+    };
 }
 
-/// The body of a recorded answer.
-fn body(text: &str) -> Json {
-    serde_json::from_str(text).unwrap()
+/// The definition of the recorded requests.
+fn recorded() -> Json {
+    exchange!("server/describe_interface_spec")["request"]["body"]["specification"].take()
 }
 
 /// Whether an answer is the recorded one, where `"..."` stands for a text that was cut out.
@@ -58,41 +39,47 @@ fn same(answer: &Json, recorded: &Json) -> bool {
 #[test]
 fn interfaces_are_described_as_recorded() {
     let answer = interface(&recorded()).unwrap();
-    let wanted = body(include_str!("../../fixtures/describe/interface.json"));
-    assert!(same(&answer, &wanted), "{answer:#}");
-    assert_eq!(engine_versions(), json!({"versions": ["1.17.0"]}));
+    for exchange in [
+        exchange!("server/describe_interface_spec"),
+        exchange!("server/describe_interface_named"),
+        exchange!("server/describe_interface_bearer"),
+    ] {
+        assert!(same(&answer, &exchange["response"]["body"]), "{answer:#}");
+    }
+    let versions = exchange!("server/ee_versions");
+    assert_eq!(engine_versions(), versions["response"]["body"]);
 }
 
 #[test]
 fn outputs_of_a_step_are_told_as_recorded() {
-    let step = json!({"type": "roboflow_core/json_parser@v1", "name": "e",
-        "raw_json": "$steps.x.y", "expected_fields": ["a", "b"]});
-    let answer = dynamic_outputs(&step).unwrap();
-    let wanted = body(include_str!(
-        "../../fixtures/describe/dynamic_outputs_json_parser.json"
-    ));
-    assert!(same(&answer, &wanted), "{answer:#}");
-    let step = json!({"type": "roboflow_core/property_definition@v1", "name": "a",
-        "data": "$inputs.x", "operations": []});
-    let answer = dynamic_outputs(&step).unwrap();
-    assert_eq!(answer[0]["name"], "output");
-    assert!(same(&answer[0]["kind"], &wanted[1]["kind"]));
-    assert_eq!(answer.as_array().unwrap().len(), 1);
+    for exchange in [
+        exchange!("server/dynamic_outputs_json_parser"),
+        exchange!("server/dynamic_outputs_ok"),
+    ] {
+        let answer = dynamic_outputs(&exchange["request"]["body"]).unwrap();
+        assert!(same(&answer, &exchange["response"]["body"]), "{answer:#}");
+    }
 }
 
 #[test]
 fn outputs_of_an_unknown_step_are_refused_as_recorded() {
-    let error = dynamic_outputs(&json!({"type": "nope", "name": "x"})).unwrap_err();
-    assert_eq!(error.status(), 400);
-    let answer = error.to_json();
-    assert_eq!(answer["error_type"], "WorkflowSyntaxError");
-    let context = "workflow_compilation | workflow_definition_parsing";
-    assert_eq!(answer["context"], context);
-    assert_eq!(answer["inner_error_type"], "ValidationError");
-    let blamed = &answer["blocks_errors"][0];
-    assert_eq!(blamed["block_id"], "x");
-    assert_eq!(blamed["block_type"], "nope");
-    assert!(blamed["property_name"].is_null());
+    let mut exchange = exchange!("errors/err_dynamic_outputs");
+    let error = dynamic_outputs(&exchange["request"]["body"]).unwrap_err();
+    assert_eq!(json!(error.status()), exchange["response"]["status"]);
+    let mut answer = error.to_json();
+    // The words on what is wrong are ours here; the HTTP layer puts the reference's in front.
+    let words = [
+        "/message",
+        "/inner_error_message",
+        "/blocks_errors/0/property_details",
+    ];
+    for body in [&mut answer, &mut exchange["response"]["body"]] {
+        for words in words {
+            let words = body.pointer_mut(words).unwrap();
+            assert!(!words.take().as_str().unwrap().is_empty());
+        }
+    }
+    assert_eq!(answer, exchange["response"]["body"]);
     assert!(dynamic_outputs(&json!("text")).is_err());
 }
 
@@ -105,20 +92,21 @@ fn the_workload_is_told_as_recorded() {
             task: "object-detection".into(),
         })
     };
-    let answer = workload(&recorded(), &facts).unwrap();
-    let wanted = body(include_str!("../../fixtures/describe/workload.json"));
-    assert!(same(&answer, &wanted), "{answer:#}");
+    let mut exchange = exchange!("server/workload_spec");
+    let definition = exchange["request"]["body"]["specification"].take();
+    let answer = workload_with(&definition, &facts).unwrap();
+    assert!(same(&answer, &exchange["response"]["body"]), "{answer:#}");
 }
 
 #[test]
 fn what_the_workload_does_not_know_it_says() {
     let mut definition = recorded();
-    let unknown = workload(&definition, &|_| None).unwrap();
+    let unknown = workload(&definition).unwrap();
     let model = &unknown["summary"]["models"]["items"][0];
     assert_eq!(model["metadata_status"], "unavailable");
     assert!(model["metadata"].is_null());
     definition["steps"][0]["model_id"] = json!("$inputs.tag");
-    let answer = workload(&definition, &|_| None).unwrap();
+    let answer = workload(&definition).unwrap();
     let resources = &answer["steps"][0]["resources"];
     assert_eq!(resources["complete"], false);
     let reason = json!(["unresolved_selector:$steps.det.model_id"]);
@@ -139,7 +127,7 @@ fn control_and_depths_show_in_the_workload() {
         ],
         "outputs": [{"type": "JsonField", "name": "gray", "selector": "$steps.gray.image"}],
     });
-    let answer = workload(&definition, &|_| None).unwrap();
+    let answer = workload(&definition).unwrap();
     let control = json!({"type": "graph_edge_v1", "source": "$steps.gate", "target": "$steps.gray", "kind": "control"});
     assert!(answer["edges"].as_array().unwrap().contains(&control));
     assert_eq!(answer["steps"][0]["output_dimensionality"], 2);

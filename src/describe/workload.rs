@@ -23,11 +23,19 @@ pub struct ModelFacts {
     pub task: String,
 }
 
+/// What running a definition takes, with nothing told of its models but their names.
+///
+/// # Errors
+/// Those of [`Plan::compile`].
+pub fn workload(definition: &Json) -> Result<Json, WorkflowError> {
+    workload_with(definition, &|_| None)
+}
+
 /// What running a definition takes. `facts` is asked for each model that a step names.
 ///
 /// # Errors
 /// Those of [`Plan::compile`].
-pub fn workload(
+pub fn workload_with(
     definition: &Json,
     facts: &dyn Fn(&str) -> Option<ModelFacts>,
 ) -> Result<Json, WorkflowError> {
