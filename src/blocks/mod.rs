@@ -15,6 +15,8 @@ pub mod formatters;
 pub mod fusion;
 pub mod math;
 pub mod model;
+#[cfg(test)]
+mod properties;
 pub mod query;
 pub mod registry;
 pub mod sampling;
