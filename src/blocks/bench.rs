@@ -43,6 +43,7 @@ impl Bench {
             dispatcher: Arc::default(),
             cache: Arc::default(),
             disable_sinks: false,
+            remote: Arc::default(),
         };
         let values = step.values.iter().map(|v| match v {
             FieldValue::Literal(_, value) => value.clone(),

@@ -37,7 +37,7 @@ pub use spec::{
 
 use crate::clock::Clock;
 use crate::definition::error::ErrorClass;
-use crate::delivery::Dispatcher;
+use crate::delivery::{Dispatcher, RemoteWorkflows};
 use crate::models::ModelStore;
 use crate::values::{Batch, Detections, Image, Timestamp, Value, VideoMetadata};
 
@@ -258,6 +258,8 @@ pub struct Services {
     pub models: Arc<ModelStore>,
     /// Sends events out.
     pub dispatcher: Arc<Dispatcher>,
+    /// Where inner workflows go that another server is to run.
+    pub remote: Arc<RemoteWorkflows>,
     /// Values that cache blocks put aside, of one engine.
     pub cache: Arc<crate::blocks::CacheStore>,
     /// Whether sinks do nothing (dry runs).
@@ -271,6 +273,7 @@ impl Default for Services {
             clock: Arc::new(crate::clock::SystemClock::default()),
             models: Arc::default(),
             dispatcher: Arc::default(),
+            remote: Arc::default(),
             cache: Arc::default(),
             disable_sinks: false,
         }

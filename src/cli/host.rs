@@ -2,29 +2,30 @@
 
 use std::sync::Arc;
 
-use super::HostArgs;
+use super::{HostArgs, LoadError};
 use crate::blocks::Services;
-use crate::delivery::{AddressPolicy, Dispatcher, Settings};
-use crate::models::{ModelError, ModelStore, RuntimeSettings};
+use crate::definitions;
+use crate::delivery::{AddressPolicy, Dispatcher, RemoteWorkflows, Settings};
+use crate::models::{ModelStore, RuntimeSettings};
 
 /// Makes the services that blocks use, for a process that goes on after an execution: steps that do
 /// not want to wait for a receiver need not.
 ///
 /// # Errors
-/// If the folder of models cannot be read.
-pub(super) fn services(args: &HostArgs) -> Result<Services, ModelError> {
+/// If the folder of models cannot be read, or a setting makes no sense.
+pub(super) fn services(args: &HostArgs) -> Result<Services, LoadError> {
     with_delivery(args, true)
 }
 
 /// The same for a process that ends with its last execution: nothing is left to the background.
 ///
 /// # Errors
-/// If the folder of models cannot be read.
-pub(super) fn services_in_foreground(args: &HostArgs) -> Result<Services, ModelError> {
+/// If the folder of models cannot be read, or a setting makes no sense.
+pub(super) fn services_in_foreground(args: &HostArgs) -> Result<Services, LoadError> {
     with_delivery(args, false)
 }
 
-fn with_delivery(args: &HostArgs, background: bool) -> Result<Services, ModelError> {
+fn with_delivery(args: &HostArgs, background: bool) -> Result<Services, LoadError> {
     let services = Services {
         dispatcher: Arc::new(Dispatcher::new(Settings {
             background,
@@ -34,6 +35,7 @@ fn with_delivery(args: &HostArgs, background: bool) -> Result<Services, ModelErr
             },
             ..Settings::default()
         })),
+        remote: Arc::new(remote()?),
         ..Services::default()
     };
     let Some(folder) = &args.models else {
@@ -44,4 +46,14 @@ fn with_delivery(args: &HostArgs, background: bool) -> Result<Services, ModelErr
         models: Arc::new(models),
         ..services
     })
+}
+
+/// Where inner workflows go that another server is to run, by the environment.
+fn remote() -> Result<RemoteWorkflows, LoadError> {
+    let look = |name: &str| std::env::var(name).ok();
+    let settings = definitions::Settings::from_env(look)?;
+    let mut remote = RemoteWorkflows::from_env(look)?;
+    remote.api_key = settings.api_key.map(|key| key.expose().into());
+    remote.max_depth = u32::try_from(settings.nesting.depth).unwrap_or(u32::MAX);
+    Ok(remote)
 }

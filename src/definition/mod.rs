@@ -5,6 +5,7 @@ mod coerce;
 pub mod document;
 pub mod error;
 pub mod fields;
+pub mod inner;
 mod inputs;
 mod problems;
 pub mod selector;
@@ -18,3 +19,4 @@ mod version;
 
 pub use canonical::DefinitionHash;
 pub use document::Document;
+pub use inner::InnerWorkflows;

@@ -28,6 +28,7 @@ impl Default for Host {
             dispatcher: Arc::default(),
             cache: Arc::default(),
             disable_sinks: false,
+            remote: Arc::default(),
         };
         Self { clock, services }
     }

@@ -18,7 +18,9 @@ use super::{HostArgs, LoadError, REFUSED, host};
 use crate::blocks::CacheStore;
 use crate::blocks::Services;
 use crate::clock::Clock;
-use crate::definitions::{DefinitionKey, DefinitionStore, Demand, Fetched, Refresher};
+use crate::definitions::{
+    DefinitionKey, DefinitionStore, Demand, Fetched, Refresher, StoreLibrary,
+};
 use crate::delivery::webhook::{Condition, Webhook};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::http::{Process, RunningStream, Server};
@@ -149,13 +151,15 @@ struct Job<'a> {
 }
 
 fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
-    let services = host::services(&args.host).map_err(LoadError::from)?;
+    let services = host::services(&args.host)?;
     let store = store::open(services.clock.clone())?;
     let key = store::key(&args.definition, &args.store);
     let fetched = store
         .get_blocking(&key, Demand::Cached)
         .map_err(LoadError::from)?;
-    let plan = Arc::new(Plan::compile(&fetched.definition).map_err(LoadError::from)?);
+    let library = StoreLibrary::inside(&store, &key);
+    let plan = Plan::compile_with(&fetched.definition, &library.inner_workflows());
+    let plan = Arc::new(plan.map_err(LoadError::from)?);
     let image_input = image_input(args, &plan)?;
     let parameters = parameters(args, &plan)?;
     let specs = source_specs(args)?;
@@ -224,8 +228,8 @@ fn parameters(args: &RunArgs, plan: &Plan) -> Result<RuntimeInputs, RunError> {
                 "--param {text}: write NAME=VALUE"
             )));
         };
-        if !plan.inputs().iter().any(|i| &*i.name == name) {
-            let known: Vec<&str> = plan.inputs().iter().map(|i| &*i.name).collect();
+        if !plan.declared_inputs().any(|i| &*i.name == name) {
+            let known: Vec<&str> = plan.declared_inputs().map(|i| &*i.name).collect();
             return Err(RunError::Arguments(format!(
                 "--param {name}: the definition has no such input; its inputs: {}",
                 known.join(", ")

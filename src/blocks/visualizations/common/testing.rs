@@ -178,6 +178,7 @@ pub fn services() -> Services {
         dispatcher: Arc::default(),
         cache: Arc::<CacheStore>::default(),
         disable_sinks: true,
+        remote: Arc::default(),
     }
 }
 
