@@ -1,7 +1,7 @@
 //! The document: inputs, steps, outputs, selectors, and all that can be wrong with it.
 
 pub mod canonical;
-mod coerce;
+pub(crate) mod coerce;
 pub mod document;
 pub mod error;
 pub mod fields;
