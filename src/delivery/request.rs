@@ -144,7 +144,12 @@ impl Request {
 
     /// Who receives it: scheme, host and port. Requests to one receiver share a queue.
     pub fn receiver(&self) -> String {
-        self.url.origin().ascii_serialization()
+        if matches!(self.url.scheme(), "http" | "https") {
+            return self.url.origin().ascii_serialization();
+        }
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self.url.port().map(|port| format!(":{port}"));
+        format!("{}://{host}{}", self.url.scheme(), port.unwrap_or_default())
     }
 
     /// Bytes that it takes while it waits: its body, and a round number for the rest.
