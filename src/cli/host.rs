@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use super::HostArgs;
+use super::outbox::OutboxPlaceArgs;
 use crate::blocks::Services;
 use crate::delivery::{AddressPolicy, Dispatcher, Settings};
 use crate::models::{ModelError, ModelStore, RuntimeSettings};
 
 /// Makes the services that blocks use, for a process that goes on after an execution: steps that do
-/// not want to wait for a receiver need not.
+/// not want to wait for a receiver need not. Their events wait in the outbox.
 ///
 /// # Errors
 /// If the folder of models cannot be read.
-pub(super) fn services(args: &HostArgs) -> Result<Services, ModelError> {
-    with_delivery(args, true)
+pub(super) fn services(args: &HostArgs, outbox: &OutboxPlaceArgs) -> Result<Services, ModelError> {
+    with_models(args, outbox.dispatcher(delivery(args, true)))
 }
 
 /// The same for a process that ends with its last execution: nothing is left to the background.
@@ -21,19 +22,23 @@ pub(super) fn services(args: &HostArgs) -> Result<Services, ModelError> {
 /// # Errors
 /// If the folder of models cannot be read.
 pub(super) fn services_in_foreground(args: &HostArgs) -> Result<Services, ModelError> {
-    with_delivery(args, false)
+    with_models(args, Dispatcher::new(delivery(args, false)))
 }
 
-fn with_delivery(args: &HostArgs, background: bool) -> Result<Services, ModelError> {
+fn delivery(args: &HostArgs, background: bool) -> Settings {
+    Settings {
+        background,
+        addresses: match args.private_webhooks {
+            Some(false) => AddressPolicy::GlobalOnly,
+            Some(true) | None => AddressPolicy::Any,
+        },
+        ..Settings::default()
+    }
+}
+
+fn with_models(args: &HostArgs, dispatcher: Dispatcher) -> Result<Services, ModelError> {
     let services = Services {
-        dispatcher: Arc::new(Dispatcher::new(Settings {
-            background,
-            addresses: match args.private_webhooks {
-                Some(false) => AddressPolicy::GlobalOnly,
-                Some(true) | None => AddressPolicy::Any,
-            },
-            ..Settings::default()
-        })),
+        dispatcher: Arc::new(dispatcher),
         ..Services::default()
     };
     let Some(folder) = &args.models else {

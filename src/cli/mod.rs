@@ -13,6 +13,7 @@ mod definitions;
 mod doctor;
 mod exec;
 mod host;
+mod outbox;
 mod run;
 mod store;
 mod validate;
@@ -68,6 +69,8 @@ pub enum Command {
     Definitions(definitions::DefinitionsArgs),
     /// Find out what is wrong on this machine, and say what mends it.
     Doctor(doctor::DoctorArgs),
+    /// Events that wait for their receivers: list, show, retry, drop, export; test a receiver.
+    Outbox(outbox::OutboxArgs),
     /// Check a definition and say everything that is wrong with it.
     Validate(validate::ValidateArgs),
     /// List the blocks that definitions may use, or describe one.
@@ -101,6 +104,7 @@ impl Cli {
             Command::Exec(args) => exec::run(&args),
             Command::Definitions(args) => definitions::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Outbox(args) => outbox::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),
         }

@@ -91,13 +91,16 @@ impl Handle {
         if front.unwritten_bytes + new.record.len() > UNWRITTEN {
             return Err(NoRoom::Disk);
         }
+        // The room that is left is the database's, which can make more of it.
+        if front.database_trouble.is_some() {
+            return if volatile {
+                Ok(false)
+            } else {
+                Err(NoRoom::Disk)
+            };
+        }
         match front.journal.append(front.next_id, &new.record) {
-            Ok(()) => {
-                if front.journal_trouble.take().is_some() {
-                    tracing::info!(outbox = %core.place.folder.display(), "the disk takes events again");
-                }
-                Ok(true)
-            }
+            Ok(()) => Ok(true),
             Err(error) => {
                 front.failures += 1;
                 if front.journal_trouble.is_none() {

@@ -9,6 +9,11 @@ use super::journal::Journal;
 use super::record::{self, Body};
 use crate::delivery::request::{IDEMPOTENCY_KEY, Request};
 
+/// Bytes of new events in one transaction: it has to find room in the log of the database.
+const BATCH: usize = 1 << 20;
+/// What became of events, so many in one transaction.
+const CHANGES: usize = 10_000;
+
 /// The side of an outbox that events come in at. Events get their numbers here.
 pub(super) struct Front {
     pub journal: Journal,
@@ -131,20 +136,28 @@ impl Front {
         !self.changes.is_empty() || !self.unwritten.is_empty()
     }
 
-    /// Everything that is to be written now. New events stay on the books until they are.
+    /// What is to be written now: the oldest new events, and what became of events up to those. New
+    /// events stay on the books until they are written.
     pub(super) fn batch(&mut self) -> Batch {
         self.journal.turn();
         self.urgent = false;
-        let changes = std::mem::take(&mut self.changes);
-        let new = self
-            .unwritten
-            .iter()
-            .filter(|(id, _)| changes.get(id) != Some(&Change::Delete));
+        let (mut bytes, mut mark, mut inserts) = (0, self.next_id - 1, Vec::new());
+        for (id, event) in &self.unwritten {
+            if bytes > BATCH {
+                mark = id - 1;
+                break;
+            }
+            if self.changes.get(id) != Some(&Change::Delete) {
+                bytes += event.record.len();
+                inserts.push(insert(*id, event));
+            }
+        }
+        let changes = self.changes.extract_if(|id, _| *id <= mark).take(CHANGES);
         Batch {
-            inserts: new.map(|(id, event)| insert(*id, event)).collect(),
-            mark: self.next_id - 1,
+            changes: changes.collect(),
+            inserts,
+            mark,
             totals: self.totals,
-            changes,
         }
     }
 

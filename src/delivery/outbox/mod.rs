@@ -221,6 +221,10 @@ impl Outbox {
             in_memory: AtomicUsize::new(0),
             aged: AtomicU64::new(0),
         });
+        if let Err(error) = core.place.take_reserve() {
+            tracing::error!(outbox = %folder.display(), %error, "the disk of the outbox is full");
+            core.front().database_trouble = Some(error.to_string());
+        }
         core.take_up(contents, fresh);
         let thread = writer::start(core.clone(), database).map_err(failed)?;
         Ok(Self {

@@ -8,12 +8,16 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::OutboxError;
 
 const LOCK: &str = "lock";
+const RESERVE: &str = "reserve";
+/// Room that is kept for the work that makes room: the log of the database grows to 4 MiB and a
+/// batch before it is brought in, and the database by as much then.
+const RESERVED: u64 = 8 << 20;
 /// Outboxes side by side at the default place.
 const PLACES: u32 = 16;
 
@@ -61,6 +65,34 @@ impl Place {
             folder: folder.to_owned(),
             lock,
         })
+    }
+
+    /// Keeps some room on the disk for bad times. A file system that cannot set room aside does
+    /// without.
+    ///
+    /// # Errors
+    /// If the disk has no such room, or cannot be written.
+    pub(super) fn take_reserve(&self) -> io::Result<()> {
+        let path = self.folder.join(RESERVE);
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&path)?;
+        if file.metadata()?.len() == RESERVED {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVED) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => {
+                self.give_reserve();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Gives that room to the database.
+    pub(super) fn give_reserve(&self) {
+        // There may be none, or the disk may be read-only.
+        let _ = std::fs::remove_file(self.folder.join(RESERVE));
     }
 
     /// Lets another process have it.

@@ -315,14 +315,14 @@ fn bring_in(folder: &Path) -> Result<(), OutboxError> {
             front.add(entry.id, event);
         }
     }
-    if !front.has_work() {
-        return Ok(());
+    while front.has_work() {
+        let batch: Batch = front.batch();
+        database
+            .write(&batch)
+            .map_err(|e| unusable(e.to_string()))?;
+        front
+            .written(batch.mark)
+            .map_err(|e| unusable(e.to_string()))?;
     }
-    let batch: Batch = front.batch();
-    database
-        .write(&batch)
-        .map_err(|e| unusable(e.to_string()))?;
-    front
-        .written(batch.mark)
-        .map_err(|e| unusable(e.to_string()))
+    Ok(())
 }

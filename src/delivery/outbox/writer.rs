@@ -21,7 +21,9 @@ use crate::delivery::backlog::lanes::Waiting;
 /// Wait for a batch to come together.
 const GATHER: Duration = Duration::from_millis(20);
 /// Bytes of a batch that is not waited for.
-const ENOUGH: usize = 4 << 20;
+const ENOUGH: usize = 1 << 20;
+/// Changes in one transaction when there is hardly any room.
+const FEW: usize = 64;
 /// How often it is looked whether somebody else changed something.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often old events are looked for.
@@ -101,16 +103,17 @@ impl Writer {
 
     /// Writes what there is to write; false if that failed.
     fn cycle(&mut self) -> bool {
-        let (batch, before) = {
+        let (batch, before, troubled) = {
             let mut front = self.core.front();
-            if !front.has_work() {
+            let troubled = front.trouble().is_some();
+            if !front.has_work() && !troubled {
                 return true;
             }
-            (front.batch(), front.written)
+            (front.batch(), front.written, troubled)
         };
         let in_database =
             |(id, change): (&u64, &Change)| *id <= before || *change != Change::Delete;
-        let needed = !batch.inserts.is_empty() || batch.changes.iter().any(in_database);
+        let needed = troubled || !batch.inserts.is_empty() || batch.changes.iter().any(in_database);
         let outcome = if needed {
             self.database.write(&batch)
         } else {
@@ -118,34 +121,83 @@ impl Writer {
         };
         match outcome {
             Ok(()) => {
-                self.written(&batch, needed);
+                self.written(&batch, troubled);
                 true
             }
             Err(error) => {
-                self.core.front().put_back(batch);
+                let full = matches!(error, DatabaseError::Storage(_));
                 self.failed(error);
+                let batch = if full {
+                    self.without_new_ones(batch, before)
+                } else {
+                    batch
+                };
+                self.core.front().put_back(batch);
                 false
             }
         }
     }
 
-    fn written(&self, batch: &Batch, proven: bool) {
+    /// Writes of a batch what needs no room, so that what was delivered gives its room to others: a
+    /// little at a time, for the log of the database needs some. Returns what is left to write.
+    fn without_new_ones(&mut self, mut batch: Batch, before: u64) -> Batch {
+        loop {
+            let some = batch.changes.extract_if(|id, _| *id <= before).take(FEW);
+            let some = Batch {
+                inserts: Vec::new(),
+                changes: some.collect(),
+                mark: before,
+                totals: batch.totals,
+            };
+            if some.changes.is_empty() {
+                return batch;
+            }
+            let written = self.database.write(&some);
+            let shrunk = self.database.shrink();
+            if let Err(error) = written.and(shrunk) {
+                tracing::debug!(%error, "the outbox cannot even be made smaller");
+                batch.changes.extend(some.changes);
+                return batch;
+            }
+            self.forget_bodies(&some);
+        }
+    }
+
+    /// Takes off the books what was written. New events come in again only when there is room to
+    /// spare: what little there is the database needs to make more.
+    fn written(&self, batch: &Batch, troubled: bool) {
         let core = &self.core;
+        let room = if troubled {
+            core.place.take_reserve()
+        } else {
+            Ok(())
+        };
         let mut front = core.front();
         if let Err(error) = front.written(batch.mark) {
             front.failures += 1;
             tracing::debug!(%error, "the journal could not be emptied");
         }
-        if proven && front.database_trouble.take().is_some() {
+        if troubled && room.is_ok() {
+            front.journal_trouble = None;
+            front.database_trouble = None;
             tracing::info!(outbox = %core.place.folder.display(), "the outbox is written again");
         }
+        drop(front);
+        self.forget_bodies(batch);
+        core.done.notify_all();
+    }
+
+    /// Removes the large bodies that only events had which are gone.
+    fn forget_bodies(&self, batch: &Batch) {
         let deleted = batch.changes.iter().filter(|(_, c)| **c == Change::Delete);
+        let mut front = self.core.front();
         let bodies: Vec<Hash> = deleted
             .filter_map(|(id, _)| front.files.remove(id))
             .collect();
         drop(front);
-        bodies.iter().for_each(|hash| core.bodies.release(hash));
-        core.done.notify_all();
+        bodies
+            .iter()
+            .for_each(|hash| self.core.bodies.release(hash));
     }
 
     fn failed(&mut self, error: DatabaseError) {
@@ -165,6 +217,7 @@ impl Writer {
             DatabaseError::Damaged(reason) => self.replace(&reason),
             // What the log holds may be all that fills the disk.
             DatabaseError::Storage(_) => {
+                self.core.place.give_reserve();
                 if let Err(error) = self.database.shrink() {
                     tracing::debug!(%error, "the outbox could not be made smaller");
                 }
@@ -240,26 +293,24 @@ impl Writer {
         }
     }
 
-    /// The last batch, with the figures.
+    /// The last batches, and the figures.
     fn finish(mut self) {
-        let batch = self.core.front().batch();
-        let volatile = match self.database.write(&batch) {
-            Ok(()) => {
-                self.written(&batch, true);
-                0
-            }
-            Err(error) => {
-                tracing::error!(%error, "the outbox could not be written at the end");
-                let mut front = self.core.front();
-                front.put_back(batch);
-                front.unwritten.values().filter(|e| !e.durable).count()
-            }
+        while self.core.front().has_work() && self.cycle() {}
+        let (last, volatile) = {
+            let mut front = self.core.front();
+            let volatile = front.unwritten.values().filter(|e| !e.durable).count();
+            (front.batch(), volatile)
         };
-        if volatile > 0 {
-            tracing::error!(
-                events = volatile,
-                "events are lost: the disk took them nowhere"
-            );
+        if let Err(error) = self.database.write(&last) {
+            tracing::error!(%error, "the outbox could not be written at the end");
+            if volatile > 0 {
+                tracing::error!(
+                    events = volatile,
+                    "events are lost: the disk took them nowhere"
+                );
+            }
+        } else {
+            self.written(&last, false);
         }
         if let Err(error) = self.database.shrink() {
             tracing::debug!(%error, "the outbox could not be made smaller");
