@@ -11,7 +11,8 @@ use super::REFUSED;
 use crate::clock::{Clock, SystemClock};
 use crate::delivery::outbox::view::{Listed, Selection, View};
 use crate::delivery::outbox::{Durability, OutboxError, OutboxSettings};
-use crate::delivery::{Dispatcher, Overflow, Redacted, Request, Settings};
+use crate::delivery::{Dispatcher, Overflow, Request, Settings};
+use crate::redact::Redacted;
 
 /// Arguments of `millrace outbox`.
 #[derive(Debug, Args)]
@@ -125,7 +126,7 @@ pub struct OutboxPlaceArgs {
     #[arg(long, env = OUTBOX_VARIABLE, value_name = "DIR")]
     outbox: Option<PathBuf>,
     /// Events wait in memory only: they are lost with the process.
-    #[arg(long, conflicts_with = "outbox")]
+    #[arg(long)]
     no_outbox: bool,
     /// Most bytes of events that wait; `k`, `M` and `G` may follow.
     #[arg(long, env = "MILLRACE_OUTBOX_BYTES", default_value = "1G", value_parser = bytes, value_name = "BYTES")]
@@ -187,7 +188,7 @@ impl OutboxPlaceArgs {
 
     /// Whether somebody named a folder.
     pub(super) fn is_named(&self) -> bool {
-        self.outbox.is_some()
+        self.outbox.is_some() && !self.no_outbox
     }
 }
 

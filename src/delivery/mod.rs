@@ -22,7 +22,6 @@ pub mod jsonl;
 pub mod outbox;
 pub mod preview;
 mod receiver;
-mod redacted;
 pub mod request;
 pub mod retry;
 pub mod video;
@@ -40,7 +39,6 @@ pub use address::AddressPolicy;
 pub use backlog::{Capacity, Event, Overflow};
 pub use client::{Answer, Cause, Failure};
 pub use counts::{Counts, DropCause};
-pub use redacted::Redacted;
 pub use request::{Request, RequestError};
 pub use retry::RetryPolicy;
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::{AddressPolicy, Dispatcher, Event, PostError, Redacted, Request, RequestError};
+use super::{AddressPolicy, Dispatcher, Event, PostError, Request, RequestError};
+use crate::redact::Redacted;
 
 /// Limit for one attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);

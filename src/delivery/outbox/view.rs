@@ -18,7 +18,8 @@ use super::journal::Journal;
 use super::place::Place;
 use super::report::time;
 use super::{Durability, OutboxError, Unwritten, bodies, record, with_body};
-use crate::delivery::{Redacted, Request};
+use crate::delivery::Request;
+use crate::redact::Redacted;
 
 const BUSY: Duration = Duration::from_secs(5);
 /// Headers whose values are shown.
