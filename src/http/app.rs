@@ -17,7 +17,9 @@ use super::process::Process;
 use super::rejection::Rejection;
 use super::traffic::Traffic;
 use crate::blocks::Services;
-use crate::definitions::{ApiKey, DefinitionKey, Demand, Fetched, key::LOCAL_WORKSPACE};
+use crate::definitions::{
+    ApiKey, DefinitionKey, Demand, Fetched, StoreLibrary, key::LOCAL_WORKSPACE,
+};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::plan::Plan;
 use crate::profile::Profile;
