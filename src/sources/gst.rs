@@ -64,7 +64,7 @@ pub(crate) fn package_of_element(factory: &str) -> &'static str {
         | "jpegdec" | "souphttpsrc" | "videoflip" | "vp8dec" | "vp9dec" => {
             "gstreamer1.0-plugins-good"
         }
-        "h264parse" | "h265parse" | "av1dec" => "gstreamer1.0-plugins-bad",
+        "h264parse" | "h265parse" | "av1dec" | "srtsrc" | "tsdemux" => "gstreamer1.0-plugins-bad",
         _ if factory.starts_with("avdec_") => "gstreamer1.0-libav",
         _ if factory.starts_with("rtp") => "gstreamer1.0-plugins-good",
         _ => "gstreamer1.0-plugins-base",
