@@ -2,10 +2,12 @@
 //! or one certificate only, known by its fingerprint.
 //!
 //! GStreamer checks the chain, the host and the dates against a list of authorities; what fails
-//! comes to [`guard_rtsp`], which knows about pinned certificates. With a pin the list is empty, so
-//! that every certificate comes here, also one that a public authority has signed.
+//! comes to [`guard_rtsp`], which knows about pinned certificates. With a pin the list is as good as
+//! empty, so that every certificate comes here, also one that a public authority has signed.
 
 use std::fmt;
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -14,9 +16,22 @@ use gio::prelude::*;
 use gstreamer as gst;
 use sha2::{Digest, Sha256};
 
+use super::chain::internal;
 use super::supervisor::Signal;
 use super::{SourceError, SourceSpec};
 use crate::redact::Redacted;
+
+/// An authority whose key nobody has, so that it signs nothing. GStreamer takes no empty list.
+const NOBODY: &[u8] = b"-----BEGIN CERTIFICATE-----\n\
+MIIBeDCCAR2gAwIBAgIUCugCERMId53yuXBWI7KnG4JgPRswCgYIKoZIzj0EAwIw\n\
+ETEPMA0GA1UEAwwGbm9ib2R5MB4XDTI2MTEyMjAyMzkxN1oXDTI2MTEyMzAyMzkx\n\
+N1owETEPMA0GA1UEAwwGbm9ib2R5MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n\
+FDBXccRTuDdVkXpoNrHs4UaDk9NdLyScW4d7c9Rd+mQZbB2KMXTiMA1oEKgjVX/u\n\
+XSMhuyL+ImzUHNAbOyIr/KNTMFEwHQYDVR0OBBYEFAEOj9Gc1+YAhdPFTgpQujZ8\n\
+797kMB8GA1UdIwQYMBaAFAEOj9Gc1+YAhdPFTgpQujZ8797kMA8GA1UdEwEB/wQF\n\
+MAMBAf8wCgYIKoZIzj0EAwIDSQAwRgIhAOM6eidN1xhkwrobIAKOkZ/C7XEwC5tM\n\
+4xRbnZVQ/hweAiEAhYL2m0C8VgAKoiRiJgUk3/Kz3Sppm5YieLeYeNi9CkQ=\n\
+-----END CERTIFICATE-----\n";
 
 /// Which certificates are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,12 +91,13 @@ pub(crate) fn guard_rtsp(
     name: &Redacted,
     signals: &Sender<Signal>,
 ) -> Result<(), SourceError> {
-    let trusted = match spec.tls.pin {
-        Some(_) => Some(Path::new("/dev/null")),
-        None => spec.tls.ca.as_deref(),
+    let trusted = match (spec.tls.pin, &spec.tls.ca) {
+        (Some(_), _) => Some(nobody()?),
+        (None, Some(file)) => Some(authorities(file)?),
+        (None, None) => None,
     };
-    if let Some(file) = trusted {
-        source.set_property("tls-database", authorities(file)?);
+    if let Some(trusted) = trusted {
+        source.set_property("tls-database", trusted);
     }
     let (pin, check) = (spec.tls.pin, spec.check_certificate);
     let (name, signals) = (name.clone(), signals.clone());
@@ -108,6 +124,18 @@ pub(crate) fn guard_rtsp(
         Some(accepted.to_value())
     });
     Ok(())
+}
+
+/// A list on which nobody is. GStreamer reads lists from files only; this one is in memory.
+fn nobody() -> Result<gio::TlsDatabase, SourceError> {
+    let file = rustix::fs::memfd_create("nobody", rustix::fs::MemfdFlags::CLOEXEC)
+        .map(std::fs::File::from)
+        .map_err(internal)?;
+    (&file).write_all(NOBODY).map_err(internal)?;
+    authorities(&PathBuf::from(format!(
+        "/proc/self/fd/{}",
+        file.as_raw_fd()
+    )))
 }
 
 /// The authorities in a PEM file.

@@ -16,7 +16,10 @@ use super::support::fake_camera::{FRAMES, FakeCamera};
 
 /// What the cameras ask for.
 pub const LOGIN: &str = "login digest viewer secret";
-/// Longest wait for a good frame; longer means never.
+/// Good frames in a row that count. One alone may be patched up from damaged ones before it, and the
+/// last one before a gap comes with the first one after it.
+const GOOD: u32 = 8;
+/// Longest wait for good frames; longer means never.
 const NEVER: Duration = Duration::from_secs(40);
 
 /// See the module documentation.
@@ -37,10 +40,17 @@ struct Seen {
     good: Condvar,
 }
 
+/// Good frames of one size, each the next after the one before.
+struct Streak {
+    began: Instant,
+    frames: u32,
+    height: usize,
+}
+
 #[derive(Default)]
 struct Inner {
     last: Option<(i64, Duration, Duration, u32)>,
-    last_good: Option<(Instant, usize)>,
+    streak: Option<Streak>,
     in_fault: bool,
     /// The last fault, and when it was over.
     fault: Option<(Fault, Instant)>,
@@ -124,17 +134,17 @@ impl Watched {
         let mut inner = self.seen.inner.lock().unwrap();
         inner.in_fault = false;
         inner.fault = Some((fault, Instant::now()));
-        inner.last = None;
     }
 
-    /// Waits for a good frame of the film that is shown, after `back`; how long that took.
+    /// Waits for good frames of the film that is shown; how long after `back` the first one came.
     pub fn first_good_frame(&self, back: Instant) -> Duration {
         let height = self.film.lock().unwrap().height();
-        let inner = self.seen.inner.lock().unwrap();
+        let mut inner = self.seen.inner.lock().unwrap();
+        inner.streak = None;
         let not_yet = |inner: &mut Inner| {
-            inner
-                .last_good
-                .is_none_or(|(at, lines)| at <= back || lines != height)
+            inner.streak.as_ref().is_none_or(|streak| {
+                streak.began <= back || streak.height != height || streak.frames < GOOD
+            })
         };
         let (mut inner, late) = self
             .seen
@@ -144,8 +154,10 @@ impl Watched {
         if late.timed_out() {
             let stats = self.source.stats();
             inner.broken.push(format!("never came back: {stats:?}"));
+            return NEVER;
         }
-        back.elapsed()
+        let began = inner.streak.as_ref().map(|streak| streak.began);
+        began.map_or(NEVER, |began| began - back)
     }
 
     /// What was not as it has to be.
@@ -211,6 +223,7 @@ impl Seen {
                 inner.complain(&why);
             }
             inner.last = None;
+            inner.streak = None;
             return;
         };
         if let Some(last) = inner.last.filter(|_| !inner.in_fault) {
@@ -219,14 +232,25 @@ impl Seen {
                 inner.complain(&why);
             }
         }
-        let before = inner
+        let now = (frame.number, frame.time, frame.arrived, shown);
+        let next = inner
             .last
-            .replace((frame.number, frame.time, frame.arrived, shown));
-        // A patched picture may show any number; two that follow each other are right.
-        if before.is_some_and(|(_, _, _, picture)| shown == (picture + 1) % FRAMES as u32) {
-            inner.last_good = Some((Instant::now(), frame.image.height()));
-            self.good.notify_all();
+            .replace(now)
+            .is_some_and(|(number, .., picture)| {
+                frame.number == number + 1 && shown == (picture + 1) % FRAMES as u32
+            });
+        let height = frame.image.height();
+        match &mut inner.streak {
+            Some(streak) if next && streak.height == height => streak.frames += 1,
+            streak => {
+                *streak = Some(Streak {
+                    began: Instant::now(),
+                    frames: 1,
+                    height,
+                });
+            }
         }
+        self.good.notify_all();
     }
 }
 

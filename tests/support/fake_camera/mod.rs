@@ -29,7 +29,9 @@ mod process;
 mod relay;
 mod server;
 
-pub use film::{FRAMES, Films};
+#[allow(unused_imports)]
+pub use film::FRAMES;
+pub use film::Films;
 pub use process::FakeCamera;
 
 use std::io::{BufRead, Write};
@@ -94,7 +96,7 @@ fn obey(server: &mut Server, relay: &Relay, words: &[&str]) -> Result<(), String
         ["reset"] => relay.reset(),
         ["refuse", word] => relay.refuse(on(word)?),
         ["freeze", word] => relay.freeze(on(word)?),
-        ["stall", word] => server.stall(on(word)?),
+        ["stall", word] => relay.stall(on(word)?),
         ["jump", seconds] => server.jump(number(seconds)?),
         ["stuck", word] => server.stick(on(word)?),
         ["corrupt", word] => server.corrupt(on(word)?),

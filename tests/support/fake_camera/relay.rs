@@ -21,6 +21,7 @@ pub struct Relay {
 struct Orders {
     refuse: AtomicBool,
     freeze: AtomicBool,
+    stall: AtomicBool,
     /// Connections made before this count are to end.
     ended: AtomicU64,
     made: AtomicU64,
@@ -62,6 +63,12 @@ impl Relay {
     /// Lets nothing pass, or everything again.
     pub fn freeze(&self, freeze: bool) {
         self.orders.freeze.store(freeze, Ordering::SeqCst);
+    }
+
+    /// Lets answers pass and no packet of the stream, or everything again. Only for RTP inside the RTSP
+    /// connection.
+    pub fn stall(&self, stall: bool) {
+        self.orders.stall.store(stall, Ordering::SeqCst);
     }
 
     /// Ends every connection with RST.
@@ -115,10 +122,11 @@ fn pass_on(from: TcpStream, target: u16, orders: &Arc<Orders>) {
     open.push((number, from.try_clone().unwrap()));
     drop(open);
     let (from_too, to_too) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-    for (mut source, mut sink) in [(from, to), (to_too, from_too)] {
+    let answers = Some(Interleaved::default());
+    for (mut source, mut sink, parts) in [(from, to, None), (to_too, from_too, answers)] {
         let orders = orders.clone();
         std::thread::spawn(move || {
-            copy(&mut source, &mut sink, number, &orders);
+            copy(&mut source, &mut sink, parts, number, &orders);
             if orders.ended.load(Ordering::SeqCst) < number {
                 let _ = sink.shutdown(Shutdown::Both);
                 let _ = source.shutdown(Shutdown::Both);
@@ -128,7 +136,13 @@ fn pass_on(from: TcpStream, target: u16, orders: &Arc<Orders>) {
     }
 }
 
-fn copy(source: &mut TcpStream, sink: &mut TcpStream, number: u64, orders: &Orders) {
+fn copy(
+    source: &mut TcpStream,
+    sink: &mut TcpStream,
+    mut parts: Option<Interleaved>,
+    number: u64,
+    orders: &Orders,
+) {
     let mut bytes = [0; 16384];
     while orders.ended.load(Ordering::SeqCst) < number {
         let read = match source.read(&mut bytes) {
@@ -143,8 +157,61 @@ fn copy(source: &mut TcpStream, sink: &mut TcpStream, number: u64, orders: &Orde
             }
             std::thread::sleep(LOOK);
         }
-        if sink.write_all(&bytes[..read]).is_err() {
+        let passed = match &mut parts {
+            Some(parts) => parts.pass(&bytes[..read], orders.stall.load(Ordering::SeqCst)),
+            None => bytes[..read].to_vec(),
+        };
+        if sink.write_all(&passed).is_err() {
             return;
         }
     }
+}
+
+/// What a server sends: answers in RTSP, and in between packets (`$`, channel, length, bytes).
+#[derive(Default)]
+struct Interleaved {
+    pending: Vec<u8>,
+    /// Whether it is something else, such as TLS.
+    other: bool,
+}
+
+impl Interleaved {
+    /// What is passed on of further bytes.
+    fn pass(&mut self, bytes: &[u8], stall: bool) -> Vec<u8> {
+        self.pending.extend_from_slice(bytes);
+        let mut passed = Vec::new();
+        while let Some(&first) = self.pending.first() {
+            self.other |= !b"$R".contains(&first);
+            if self.other {
+                passed.append(&mut self.pending);
+                break;
+            }
+            let length = match first {
+                b'$' => packet_length(&self.pending),
+                _ => answer_length(&self.pending),
+            };
+            let Some(length) = length.filter(|n| *n <= self.pending.len()) else {
+                break;
+            };
+            let part = self.pending.drain(..length);
+            if first != b'$' || !stall {
+                passed.extend(part);
+            }
+        }
+        passed
+    }
+}
+
+fn packet_length(bytes: &[u8]) -> Option<usize> {
+    let length = bytes.get(2..4)?;
+    Some(4 + usize::from(u16::from_be_bytes(length.try_into().ok()?)))
+}
+
+fn answer_length(bytes: &[u8]) -> Option<usize> {
+    let head = bytes.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
+    let body = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    Some(head + body.unwrap_or(0))
 }

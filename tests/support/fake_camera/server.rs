@@ -44,7 +44,6 @@ struct Stream {
     next_film: Option<Arc<Film>>,
     rate: f64,
     began: Instant,
-    stalled: bool,
     offset: u32,
     stuck: bool,
     stuck_at: Option<u32>,
@@ -60,7 +59,6 @@ impl Server {
             next_film: None,
             rate: 25.0,
             began: Instant::now(),
-            stalled: false,
             offset: 0,
             stuck: false,
             stuck_at: None,
@@ -122,11 +120,6 @@ impl Server {
     /// Sends at another rate.
     pub fn set_rate(&self, rate: f64) {
         self.change(|s| s.rate = rate);
-    }
-
-    /// Sends nothing, or goes on.
-    pub fn stall(&self, stalled: bool) {
-        self.change(|s| s.stalled = stalled);
     }
 
     /// Moves the time stamps.
@@ -236,13 +229,6 @@ fn send(stream: &Mutex<Stream>, source: &gst_app::AppSrc) {
     };
     for number in start.. {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        while stream.lock().unwrap().stalled {
-            if source.current_state() == gst::State::Null {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-            due = Instant::now();
-        }
         let (mut unit, rate) = {
             let mut stream = stream.lock().unwrap();
             if number.is_multiple_of(GROUP)
