@@ -92,6 +92,13 @@ impl Decoders {
     }
 }
 
+/// Has no source choose a decoder any more. For `uridecodebin3`, which asks nobody which to take.
+pub(crate) fn rank_last(name: &str) {
+    if let Some(factory) = gst::ElementFactory::find(name) {
+        factory.set_rank(gst::Rank::NONE);
+    }
+}
+
 /// Whether a decoder needs nothing but a processor.
 fn is_software(name: &str) -> bool {
     name.starts_with("avdec_") || SOFTWARE.contains(&name)

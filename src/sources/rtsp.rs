@@ -47,7 +47,7 @@ pub(crate) fn head(
         source.set_property("user-pw", password);
     }
     let protocols = match (tunnelled, udp, address.is_encrypted()) {
-        (true, ..) => "http",
+        (true, ..) => "http+tcp",
         (false, true, false) => "udp+udp-mcast",
         (false, true, true) => "tls+udp+udp-mcast",
         (false, false, false) => "tcp",

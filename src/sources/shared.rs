@@ -9,7 +9,7 @@ use super::decoder::Decoders;
 use super::figures::{Condition, Loss, Losses};
 use super::queue::EventQueue;
 use super::timing::{RateMeter, Thinner, Timeline};
-use super::{Drops, PictureFormat, SourceError, SourceSpec};
+use super::{Drops, PictureFormat, SourceError, SourceSpec, SourceUri, decoder};
 use crate::clock::Clock;
 use crate::redact::Redacted;
 use crate::values::Timestamp;
@@ -269,6 +269,9 @@ impl Shared {
     pub(crate) fn give_up_decoder(&self, name: &str) -> bool {
         let given_up = self.decoders.give_up(name);
         if given_up {
+            if matches!(self.spec.uri, SourceUri::Http(_)) {
+                decoder::rank_last(name);
+            }
             tracing::warn!(stream = %self.identifier, decoder = name, "the decoder failed; the next one is taken");
         }
         given_up

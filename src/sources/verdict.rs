@@ -6,7 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::decoder;
-use super::gst::{Situation, classify, missing_plugin, refuses_transport};
+use super::gst::{Situation, classify, clause, missing_plugin, refuses_transport};
 use super::queue::Ending;
 use super::running::Running;
 use super::shared::Shared;
@@ -121,7 +121,7 @@ impl Listener {
         }
         if self.shared.is_live() && !endless_by_choice(&self.shared.spec.uri) {
             let reason = match self.warned.take() {
-                Some(warning) => LostReason::Failed(scrub(&warning)),
+                Some(warning) => LostReason::Failed(clause(&warning)),
                 None => LostReason::Ended,
             };
             return Outcome::Failed(SourceError::Lost {

@@ -29,7 +29,7 @@ const SHORT: usize = 2 * Fault::ALL.len();
 /// Bar for the recovery.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
 /// Memory that the allocator may keep besides what is used.
-const MEMORY: i64 = 24 << 20;
+const MEMORY: i64 = 12 << 20;
 
 #[test]
 #[ignore = "the camera itself; started by the test below"]

@@ -12,13 +12,13 @@ use millrace::sources::{
 
 use super::fault::{Chance, Fault, Showing};
 use super::support::clips::number_in_luma;
-use super::support::fake_camera::{FRAMES, FakeCamera};
+use super::support::fake_camera::{FRAMES, FakeCamera, GROUP};
 
 /// What the cameras ask for.
 pub const LOGIN: &str = "login digest viewer secret";
-/// Good frames in a row that count. One alone may be patched up from damaged ones before it, and the
-/// last one before a gap comes with the first one after it.
-const GOOD: u32 = 8;
+/// Good frames in a row that count: so many have a key frame among them. Before it, pictures may be
+/// patched up from damaged ones, and count on from a wrong number.
+const GOOD: u32 = GROUP as u32 + 1;
 /// Longest wait for good frames; longer means never.
 const NEVER: Duration = Duration::from_secs(40);
 

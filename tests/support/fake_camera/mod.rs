@@ -24,14 +24,14 @@
 //! A session begins wherever the film is at that moment, as with real cameras: mostly between two
 //! key frames. The camera ends with its standard input.
 
+#![allow(unused_imports)]
+
 mod film;
 mod process;
 mod relay;
 mod server;
 
-#[allow(unused_imports)]
-pub use film::FRAMES;
-pub use film::Films;
+pub use film::{FRAMES, Films, GROUP};
 pub use process::FakeCamera;
 
 use std::io::{BufRead, Write};
