@@ -9,6 +9,7 @@ macro_rules! say {
 }
 
 mod blocks;
+mod cameras;
 mod definitions;
 mod doctor;
 mod exec;
