@@ -2,7 +2,7 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`engine`], [`definitions`], [`models`], [`sources`],
-//! [`streams`], [`delivery`], [`doctor`], [`http`], [`cli`].
+//! [`streams`], [`delivery`], [`fleet`], [`doctor`], [`http`], [`cli`].
 
 pub mod blocks;
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod definitions;
 pub mod delivery;
 pub mod doctor;
 pub mod engine;
+pub mod fleet;
 pub mod geometry;
 pub mod http;
 pub mod imaging;
