@@ -89,9 +89,7 @@ impl Run {
             }
         }
         for (s, result) in self.results.iter_mut().enumerate() {
-            let shows = |o: &PlannedOutput| {
-                matches!(o.source, OutputSource::Step(at, _) | OutputSource::AllOf(at) if at == s)
-            };
+            let shows = |o: &PlannedOutput| matches!(o.source, OutputSource::Step(at, _) | OutputSource::AllOf(at) if at == s);
             if !plan.outputs.iter().any(shows) {
                 *result = StepResult::Pending;
             }

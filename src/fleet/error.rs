@@ -26,7 +26,9 @@ pub enum FleetError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// There are as many pipelines as may be.
-    #[error("{limit} pipelines run and more are not allowed; terminate one, or raise STREAM_MANAGER_MAX_ACTIVE_PIPELINES")]
+    #[error(
+        "{limit} pipelines run and more are not allowed; terminate one, or raise STREAM_MANAGER_MAX_ACTIVE_PIPELINES"
+    )]
     Full {
         /// How many may be.
         limit: usize,

@@ -25,6 +25,8 @@ mod results;
 mod runner;
 mod settings;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod updates;
 
 use std::convert::Infallible;
@@ -190,8 +192,7 @@ impl Fleet {
 
     fn check_room(&self, pipelines: &Pipelines) -> Result<(), FleetError> {
         let limit = self.host.settings.max_pipelines;
-        let counts =
-            |p: &&Arc<Pipeline>| !p.spec.persistent && !p.state().phase.is_over();
+        let counts = |p: &&Arc<Pipeline>| !p.spec.persistent && !p.state().phase.is_over();
         match pipelines.values().filter(counts).count() < limit {
             true => Ok(()),
             false => Err(FleetError::Full { limit }),

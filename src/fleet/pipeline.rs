@@ -323,9 +323,7 @@ impl Pipeline {
             if camera.latencies.len() == LATENCIES {
                 camera.latencies.pop_front();
             }
-            camera
-                .latencies
-                .push_back((result.waited, result.latency));
+            camera.latencies.push_back((result.waited, result.latency));
         }
         let begins = match &result.run {
             Ok(_) => {
@@ -466,8 +464,7 @@ impl Pipeline {
         let control = state.control.clone();
         drop(state);
         let moved = (camera.shown, WireState::Ended);
-        self.updates
-            .moved(self.clock(), number, moved.0, moved.1);
+        self.updates.moved(self.clock(), number, moved.0, moved.1);
         if let Some(source) = camera.source {
             // The stream sees that it is closed, and goes on without it.
             source.close();
@@ -494,8 +491,13 @@ impl Observer for Pipeline {
                 "error_message": error.to_string(),
                 "error_context": "video_source",
             });
-            self.updates
-                .note(self.clock(), severity, "SOURCE_ERROR", Teller::Source, payload);
+            self.updates.note(
+                self.clock(),
+                severity,
+                "SOURCE_ERROR",
+                Teller::Source,
+                payload,
+            );
         }
         self.look_at_sources();
     }

@@ -7,8 +7,22 @@ const REFUSED: &str = "Stream requests require a camera index, supported URL, or
 
 /// Schemes of the reference, and the two of millrace's own that only name a source.
 const SCHEMES: &[&str] = &[
-    "http", "https", "rtsp", "rtsps", "rtspt", "rtspst", "rtmp", "rtmps", "udp", "srt", "rtp", "tcp",
-    "file", "csi", "v4l2", "videotestsrc",
+    "http",
+    "https",
+    "rtsp",
+    "rtsps",
+    "rtspt",
+    "rtspst",
+    "rtmp",
+    "rtmps",
+    "udp",
+    "srt",
+    "rtp",
+    "tcp",
+    "file",
+    "csi",
+    "v4l2",
+    "videotestsrc",
 ];
 /// Schemes whose addresses have no host.
 const WITHOUT_HOST: &[&str] = &["file", "csi", "v4l2", "videotestsrc"];
@@ -21,7 +35,8 @@ pub(super) fn parse(text: &str) -> Result<SourceUri, String> {
     if !is_plain(text) {
         return Err(REFUSED.into());
     }
-    text.parse().map_err(|e: crate::sources::SourceError| e.to_string())
+    text.parse()
+        .map_err(|e: crate::sources::SourceError| e.to_string())
 }
 
 /// The source that a camera index means.
@@ -30,7 +45,8 @@ pub(super) fn parse(text: &str) -> Result<SourceUri, String> {
 /// In words.
 pub(super) fn camera(index: u64) -> Result<SourceUri, String> {
     let text = index.to_string();
-    text.parse().map_err(|e: crate::sources::SourceError| e.to_string())
+    text.parse()
+        .map_err(|e: crate::sources::SourceError| e.to_string())
 }
 
 /// Whether a text can be nothing but an address or an explicit path.
@@ -45,7 +61,9 @@ fn is_plain(text: &str) -> bool {
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = host.rsplit('@').next().unwrap_or_default();
     SCHEMES.contains(&&*scheme)
-        && !text.chars().any(|c| c.is_whitespace() || matches!(c, '"' | '\''))
+        && !text
+            .chars()
+            .any(|c| c.is_whitespace() || matches!(c, '"' | '\''))
         && (WITHOUT_HOST.contains(&&*scheme) || !host.is_empty())
         && (scheme != "csi" || (!rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit())))
 }
@@ -67,12 +85,28 @@ mod tests {
 
     #[test]
     fn only_addresses_and_explicit_paths_pass() {
-        for text in ["/a/b.mp4", "./v.mp4", "../v.mp4", "rtsp://u:p@cam:554/a?x=1", "http://10.0.0.1/m", "file:///a.mp4"] {
+        for text in [
+            "/a/b.mp4",
+            "./v.mp4",
+            "../v.mp4",
+            "rtsp://u:p@cam:554/a?x=1",
+            "http://10.0.0.1/m",
+            "file:///a.mp4",
+        ] {
             assert!(parse(text).is_ok(), "{text}");
         }
         for text in [
-            "", "video.mp4", "videotestsrc ! appsink", "./a=b.mp4", "/a!b", "rtsp:///nohost",
-            "rtsp://cam/a b", "gopher://x/y", "a\nb", "csi://x", "rtsp://u@/x",
+            "",
+            "video.mp4",
+            "videotestsrc ! appsink",
+            "./a=b.mp4",
+            "/a!b",
+            "rtsp:///nohost",
+            "rtsp://cam/a b",
+            "gopher://x/y",
+            "a\nb",
+            "csi://x",
+            "rtsp://u@/x",
         ] {
             assert_eq!(parse(text), Err(REFUSED.to_owned()), "{text:?}");
         }

@@ -20,7 +20,9 @@ const UNKNOWN_LENGTH: i64 = -1;
 pub(super) fn status(pipeline: &Pipeline) -> Json {
     pipeline.look_at_sources();
     let figures = pipeline.state().figures.clone();
-    let snapshot = figures.map(|figures| figures.snapshot()).unwrap_or_default();
+    let snapshot = figures
+        .map(|figures| figures.snapshot())
+        .unwrap_or_default();
     let condition = health::of(pipeline).to_json();
     let state = pipeline.state();
     let cameras = &state.cameras;
@@ -41,7 +43,10 @@ pub(super) fn status(pipeline: &Pipeline) -> Json {
     })
 }
 
-fn mean(latencies: &VecDeque<(Duration, Duration)>, of: fn(&(Duration, Duration)) -> Duration) -> Json {
+fn mean(
+    latencies: &VecDeque<(Duration, Duration)>,
+    of: fn(&(Duration, Duration)) -> Duration,
+) -> Json {
     let count = latencies.len() as u32;
     match count {
         0 => Json::Null,

@@ -24,7 +24,10 @@ const MAX_SECONDS: f64 = 365.0 * 86_400.0;
 ///
 /// # Errors
 /// [`FleetError::Invalid`] with every problem; [`FleetError::NoDefinition`].
-pub fn initialise(body: &Map<String, Json>, key: Option<ApiKey>) -> Result<PipelineSpec, FleetError> {
+pub fn initialise(
+    body: &Map<String, Json>,
+    key: Option<ApiKey>,
+) -> Result<PipelineSpec, FleetError> {
     let mut problems = Vec::new();
     let mut top = Reader::new(body, json!(["body"]), &mut problems);
     let body_key = top.text("api_key").map(ApiKey::new);
@@ -180,9 +183,8 @@ fn read_reference(value: &Json, place: Json, problems: &mut Vec<Json>) -> Option
         },
         _ => {
             let message = "Input should be a valid string";
-            problems.push(
-                json!({"type": "string_type", "loc": place, "msg": message, "input": value}),
-            );
+            problems
+                .push(json!({"type": "string_type", "loc": place, "msg": message, "input": value}));
             return None;
         }
     };
@@ -405,7 +407,9 @@ impl<'a, 'p> Reader<'a, 'p> {
         let found = words.iter().find(|(word, _)| value == word);
         if found.is_none() {
             let quoted: Vec<String> = words.iter().map(|(word, _)| format!("'{word}'")).collect();
-            let (last, others) = quoted.split_last().map_or(("", &[][..]), |(l, o)| (&**l, o));
+            let (last, others) = quoted
+                .split_last()
+                .map_or(("", &[][..]), |(l, o)| (&**l, o));
             let expected = match others {
                 [] => last.to_owned(),
                 _ => format!("{} or {last}", others.join(", ")),

@@ -79,10 +79,14 @@ mod tests {
 
     #[test]
     fn the_limit_is_read_from_the_environment() {
-        let of = |text: &str| Settings::from_env(|_| Some(text.to_owned())).map(|s| s.max_pipelines);
+        let of =
+            |text: &str| Settings::from_env(|_| Some(text.to_owned())).map(|s| s.max_pipelines);
         assert_eq!(of("8"), Ok(8));
         assert_eq!(of(""), Ok(64));
         let refused = of("0").unwrap_err().to_string();
-        assert_eq!(refused, "STREAM_MANAGER_MAX_ACTIVE_PIPELINES must be a whole number from 1");
+        assert_eq!(
+            refused,
+            "STREAM_MANAGER_MAX_ACTIVE_PIPELINES must be a whole number from 1"
+        );
     }
 }

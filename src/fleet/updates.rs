@@ -124,15 +124,10 @@ impl Updates {
     }
 
     /// A source went from one state to another.
-    pub(super) fn moved(
-        &self,
-        clock: &dyn Clock,
-        number: usize,
-        from: WireState,
-        to: WireState,
-    ) {
+    pub(super) fn moved(&self, clock: &dyn Clock, number: usize, from: WireState, to: WireState) {
         let source = json!({"source_id": number});
-        let note = |event, payload| self.note(clock, Severity::Info, event, Teller::Source, payload);
+        let note =
+            |event, payload| self.note(clock, Severity::Info, event, Teller::Source, payload);
         let started = to == WireState::Running
             && matches!(from, WireState::Initialising | WireState::Restarting);
         if started {

@@ -148,9 +148,10 @@ impl Entry {
 /// input for video metadata.
 fn fill(parameters: &mut RuntimeInputs, generation: &Generation, frames: &Frames) {
     let name = &generation.image_input;
-    let images = frames.iter().enumerate().map(|(i, (_, frame))| {
-        Value::Image(frame.image_named(generation.element(i)))
-    });
+    let images = frames
+        .iter()
+        .enumerate()
+        .map(|(i, (_, frame))| Value::Image(frame.image_named(generation.element(i))));
     let batch = Value::list(images.collect());
     parameters.insert(name.clone(), RuntimeInput::Value(batch));
     for input in metadata_inputs(generation) {

@@ -276,9 +276,7 @@ impl Intake {
         if missing.peek().is_some() {
             let over = match self.pace.wait {
                 Some(wait) => self.began.is_some_and(|began| now >= began + wait),
-                None => {
-                    now >= first + LIVE_WAIT && missing.all(|slot| slot.inlet.source.is_live())
-                }
+                None => now >= first + LIVE_WAIT && missing.all(|slot| slot.inlet.source.is_live()),
             };
             if !over {
                 return None;
@@ -303,7 +301,10 @@ impl Intake {
             .slots
             .iter()
             .any(|slot| matches!(slot.end, Some(Ok(()))));
-        let failed = self.slots.iter_mut().find_map(|slot| slot.end.take()?.err());
+        let failed = self
+            .slots
+            .iter_mut()
+            .find_map(|slot| slot.end.take()?.err());
         match failed {
             _ if self.slots.is_empty() => End::Stopped,
             Some(error) if !ended => End::Failed(error),

@@ -167,9 +167,12 @@ impl Chain {
         let (assembler, stages) = engine.into_stages();
         let kept = previous.map(|(_, old)| PlanDifference::between(&old.plan, &plan).kept);
         let handoff = Arc::new(Handoff::new(stages.len()));
-        common
-            .figures
-            .stages(stages.iter().map(|s| (s.name(), StageKind::of(s))).collect());
+        common.figures.stages(
+            stages
+                .iter()
+                .map(|s| (s.name(), StageKind::of(s)))
+                .collect(),
+        );
         let (input, mut next) = bounded::<Item>(WAITING);
         for stage in stages {
             let (out, following) = bounded::<Item>(WAITING);
