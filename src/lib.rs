@@ -18,6 +18,7 @@ pub mod http;
 pub mod imaging;
 pub mod models;
 pub mod plan;
+pub mod profile;
 pub mod redact;
 pub mod sources;
 pub mod streams;

@@ -14,6 +14,7 @@ mod doctor;
 mod exec;
 mod host;
 mod run;
+mod serve;
 mod store;
 mod validate;
 
@@ -62,6 +63,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a definition on recorded files and live cameras.
     Run(Box<run::RunArgs>),
+    /// Serve workflows and models over HTTP, as a drop-in for the server of `inference_sdk`.
+    Serve(Box<serve::ServeArgs>),
     /// Run a definition once per line of inputs and print the results as JSON Lines.
     Exec(exec::ExecArgs),
     /// How fresh a running process is; refresh its definitions; compare two definitions.
@@ -98,6 +101,7 @@ impl Cli {
         init_log(&self.log);
         match self.command {
             Command::Run(args) => run::run(&args),
+            Command::Serve(args) => serve::run(&args),
             Command::Exec(args) => exec::run(&args),
             Command::Definitions(args) => definitions::run(&args),
             Command::Doctor(args) => doctor::run(&args),

@@ -33,6 +33,18 @@ pub struct InputDef {
     pub kinds: Vec<String>,
 }
 
+impl InputDef {
+    /// The name of its type in a definition.
+    pub fn type_name(&self) -> &'static str {
+        match self.input_type {
+            InputType::Image => "WorkflowImage",
+            InputType::VideoMetadata => "WorkflowVideoMetadata",
+            InputType::Batch(_) => "WorkflowBatchInput",
+            InputType::Parameter(_) => "WorkflowParameter",
+        }
+    }
+}
+
 pub(super) fn parse_input(
     place: &str,
     entry: &Map<String, Json>,

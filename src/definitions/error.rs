@@ -55,7 +55,7 @@ fn advice(status: u16) -> &'static str {
 
 impl PlatformError {
     /// The error of an answer that is no success.
-    pub(super) fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
+    pub fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
         match status {
             401 | 402 | 403 | 404 | 423 => Self::Refused { status },
             status => Self::Status {
@@ -111,7 +111,7 @@ impl PlatformError {
     }
 
     /// The words that clients of the reference know.
-    fn client_message(&self) -> &'static str {
+    pub fn client_message(&self) -> &'static str {
         match self.status() {
             401 => {
                 "Unauthorized access to roboflow API - check API key and make sure the key is valid for workspace you use. Visit https://docs.roboflow.com/api-reference/authentication#retrieve-an-api-key to learn how to retrieve one."

@@ -169,7 +169,13 @@ impl BatchInput<'_> {
         let (name, depth) = (&self.def.name, self.depth);
         let given = given.map(Item::of).filter(|item| !item.is_null());
         let Some(given) = given else {
-            let message = format!("input `{name}` is missing; the workflow needs it");
+            let kinds: Vec<String> = self.def.kinds.iter().map(|k| format!("'{k}'")).collect();
+            let message = format!(
+                "Detected runtime parameter `{name}` defined as `{}` (of kind `[{}]`), but value is \
+                 not provided.",
+                self.def.type_name(),
+                kinds.join(", ")
+            );
             return Err(refuse(message));
         };
         match given.len() {
@@ -254,8 +260,12 @@ impl BatchInput<'_> {
             Item::Value(value) => Ok(value.clone()),
             Item::Json(json) => deserialise(&self.def.kinds, json, identifier, self.options)
                 .map_err(|e| {
-                    refuse(format!("input `{identifier}`: {e}"))
-                        .with_inner(e.class_name(), e.to_string())
+                    let message = format!(
+                        "Failed to assemble `{identifier}`. Could not successfully use any \
+                         deserializer for declared kinds. Details: {}",
+                        e.by_kind(identifier)
+                    );
+                    refuse(message).with_inner(e.class_name(), e.to_string())
                 }),
         }
     }

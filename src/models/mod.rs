@@ -15,6 +15,7 @@ pub mod prepare;
 mod registry;
 pub mod runtime;
 pub mod store;
+pub mod usage;
 pub mod weights;
 
 pub use detection::{Confidence, DetectParams, Detector};

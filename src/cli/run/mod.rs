@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::definitions::{DefinitionKey, DefinitionStore, Demand, Fetched, Refresher};
 use crate::delivery::webhook::{Condition, Webhook};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
-use crate::http::{Process, RunningStream, Server};
+use crate::http::{Listening, Process, RunningStream, Server, operation};
 use crate::models::ModelStore;
 use crate::plan::Plan;
 use crate::sources::{Source, SourceSpec, SourceUri};
@@ -354,7 +354,10 @@ impl Job<'_> {
         let server = self
             .args
             .http
-            .map(|address| Server::start(address, process.clone()))
+            .map(|address| {
+                let router = operation::alone(process.clone());
+                Server::start(address, router, Listening::default())
+            })
             .transpose()?;
         if let Some(server) = &server {
             tracing::info!(address = %server.address(), "listening");

@@ -108,6 +108,25 @@ impl DeserialiseError {
         each.collect::<Vec<_>>().join(", ")
     }
 
+    /// Why each kind failed, a line each, as clients of the reference know it.
+    pub fn by_kind(&self, identifier: &str) -> String {
+        let each = self.attempts.iter().map(|(kind, cause)| {
+            let what = match cause {
+                Mismatch::Image(_) | Mismatch::Fetch(_) => format!(
+                    "Detected runtime parameter `{identifier}` defined as `WorkflowImage` that is \
+                     invalid. Failed on input validation. Details: "
+                ),
+                Mismatch::Inside { place, .. } if place.contains("video_metadata") => format!(
+                    "Detected runtime parameter `{identifier}` holding `WorkflowVideoMetadata`, but \
+                     provided value is malformed. See details in inner error. Details: "
+                ),
+                _ => String::new(),
+            };
+            format!("\nKind: `{kind}` - Error: {what}{cause}")
+        });
+        each.collect()
+    }
+
     /// Name of the class under which clients know the failure.
     pub fn class_name(&self) -> &'static str {
         if self.attempts.iter().any(|(_, cause)| cause.is_of_image()) {
