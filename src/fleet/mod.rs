@@ -48,7 +48,7 @@ pub use settings::{SettingError, Settings};
 pub use spec::{Buffering, Consumption, Filling, PipelineSpec, Wanted};
 
 use crate::blocks::{CacheStore, Services};
-use crate::definitions::DefinitionStore;
+use crate::definitions::{DefinitionKey, DefinitionStore};
 use crate::engine::Engine;
 use crate::plan::Plan;
 use crate::sources::SourceSpec;
@@ -152,8 +152,9 @@ impl Fleet {
     /// # Errors
     /// If there are too many pipelines, or the definition cannot be had or does not compile; then
     /// nothing is left behind.
-    pub fn initialise(&self, spec: PipelineSpec) -> Result<String, FleetError> {
+    pub fn initialise(&self, mut spec: PipelineSpec) -> Result<String, FleetError> {
         self.check_room(&self.pipelines())?;
+        self.look_in_folder(&mut spec.definition);
         let id = self.free_id(&spec)?;
         let pipeline = Pipeline::new(id.clone(), spec, self.host.clone());
         let wanted = &pipeline.spec.definition;
@@ -176,8 +177,19 @@ impl Fleet {
     /// If its name is taken or the machine refuses a thread.
     pub fn keep(&self, mut spec: PipelineSpec) -> Result<String, FleetError> {
         spec.persistent = true;
+        self.look_in_folder(&mut spec.definition);
         let id = self.free_id(&spec)?;
         self.insert(Pipeline::new(id, spec, self.host.clone()), None)
+    }
+
+    /// Definitions of the workspace `local` may be in the watched folder.
+    fn look_in_folder(&self, wanted: &mut Wanted) {
+        if let Wanted::Key(DefinitionKey::Local(id)) = wanted
+            && let Ok(names) = self.host.store.folder_names()
+            && names.iter().any(|name| **name == **id)
+        {
+            *wanted = Wanted::Key(DefinitionKey::folder(id));
+        }
     }
 
     fn free_id(&self, spec: &PipelineSpec) -> Result<Arc<str>, FleetError> {

@@ -17,6 +17,7 @@ pub mod listener;
 pub mod logs;
 mod metrics;
 pub mod operation;
+pub mod pipelines;
 mod plans;
 mod process;
 mod rejection;

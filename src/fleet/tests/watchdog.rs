@@ -14,14 +14,7 @@ fn a_panicking_block_and_a_stuck_one_do_not_touch_the_others() {
     let fleet = fleet();
     shut("isolation", true);
     let well = fleet.initialise(spec(CAMERA, echo())).unwrap();
-    let panics = Wanted::Inline(
-        json!({
-            "version": "1.0", "inputs": [{"type": "WorkflowImage", "name": "image"}],
-            "steps": [{"type": "Panic", "name": "step"}],
-            "outputs": [{"type": "JsonField", "name": "o", "selector": "$steps.step.o"}],
-        })
-        .into(),
-    );
+    let panics = Wanted::Inline(definition("Panic", "x").into());
     let panicking = fleet.initialise(spec(CAMERA, panics)).unwrap();
     let stuck = Wanted::Inline(definition("Gate", "isolation").into());
     let stuck = fleet.initialise(spec(CAMERA, stuck)).unwrap();
