@@ -15,6 +15,8 @@
 //! [`crate::definitions::Refresher`] must run on the store.
 
 mod consume;
+pub mod declaration;
+mod declared;
 mod error;
 mod health;
 mod pipeline;
@@ -40,6 +42,7 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 pub use consume::Consumed;
+pub use declared::{Declared, DeclaredError};
 pub use error::FleetError;
 pub use health::{Condition, StreamHealth};
 pub use pipeline::Phase;
@@ -48,6 +51,7 @@ pub use settings::{SettingError, Settings};
 pub use spec::{Buffering, Consumption, Filling, PipelineSpec, Wanted};
 
 use crate::blocks::{CacheStore, Services};
+use crate::clock::Clock;
 use crate::definitions::{DefinitionKey, DefinitionStore};
 use crate::engine::Engine;
 use crate::plan::Plan;
@@ -308,6 +312,20 @@ impl Fleet {
     /// If there is no such pipeline or source, or it is the last.
     pub fn remove_source(&self, id: &str, number: usize) -> Result<(), FleetError> {
         self.find(id)?.remove_source(number)
+    }
+
+    /// Gives a pipeline these sources: takes away those that are not among them, adds those that it
+    /// has not. The others are not touched.
+    ///
+    /// # Errors
+    /// If there is no pipeline of this id, it is over, or a source cannot be opened; then those that
+    /// were there stay.
+    pub fn set_sources(&self, id: &str, sources: &[SourceSpec]) -> Result<(), FleetError> {
+        self.find(id)?.set_sources(sources)
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.host.services.clock.clone()
     }
 
     /// How every stream is.

@@ -446,6 +446,24 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Gives it these sources: adds those that it has not, then takes the others away.
+    ///
+    /// # Errors
+    /// See [`Self::add_source`].
+    pub(super) fn set_sources(&self, wanted: &[SourceSpec]) -> Result<(), FleetError> {
+        let state = self.state();
+        let has = |spec: &SourceSpec| state.cameras.iter().any(|c| c.spec == *spec);
+        let new: Vec<SourceSpec> = wanted.iter().filter(|s| !has(s)).cloned().collect();
+        let gone = state.cameras.iter().filter(|c| !wanted.contains(&c.spec));
+        let gone: Vec<usize> = gone.map(|camera| camera.number).collect();
+        drop(state);
+        for source in new {
+            self.add_source(source)?;
+        }
+        gone.into_iter()
+            .try_for_each(|number| self.remove_source(number))
+    }
+
     /// Takes a source away.
     ///
     /// # Errors

@@ -68,18 +68,19 @@ fn latencies(camera: &Camera) -> Json {
 
 fn metadata(camera: &Camera, buffering: Buffering) -> Json {
     let source = camera.source.as_ref();
-    let info = source.and_then(|source| source.stats().info);
     let live = source.is_some_and(|source| source.is_live());
-    let properties = info.map(|info| {
-        json!({
+    let stats = source.map(|source| source.stats());
+    let properties = stats.and_then(|stats| {
+        let info = stats.info?;
+        Some(json!({
             "width": info.format.width,
             "height": info.format.height,
             "total_frames": info.total_frames.unwrap_or(UNKNOWN_LENGTH),
             "is_file": info.recorded,
-            "fps": info.format.fps,
+            "fps": info.format.fps.or(stats.measured_fps),
             "is_reconnectable": live.then_some(true),
             "timestamp_created": info.created.map(|time| time.isoformat()),
-        })
+        }))
     });
     json!({
         "source_properties": properties,

@@ -2,6 +2,7 @@
 //! that hangs, a platform that hangs, a model that does not load) is a socket or a pipe that nobody
 //! answers.
 
+mod declared;
 mod life;
 mod sources;
 mod stop;
