@@ -2,7 +2,8 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`engine`], [`definitions`], [`models`], [`sources`],
-//! [`streams`], [`delivery`], [`fleet`], [`doctor`], [`http`], [`cli`].
+//! [`streams`], [`network`], [`delivery`], [`remote_images`], [`fleet`], [`doctor`], [`http`],
+//! [`cli`].
 
 pub mod blocks;
 pub mod cli;
@@ -17,9 +18,11 @@ pub mod geometry;
 pub mod http;
 pub mod imaging;
 pub mod models;
+pub mod network;
 pub mod plan;
 pub mod profile;
 pub mod redact;
+pub mod remote_images;
 pub mod sources;
 pub mod streams;
 pub mod values;

@@ -13,6 +13,7 @@ mod definitions;
 mod doctor;
 mod exec;
 mod host;
+mod image_urls;
 mod run;
 mod serve;
 mod store;
@@ -26,6 +27,7 @@ use serde_json::Value as Json;
 
 use crate::definition::error::WorkflowError;
 use crate::delivery::AddressPolicy;
+pub use image_urls::ImageUrlArgs;
 
 /// Runs Roboflow Workflows definitions on live cameras and recorded video.
 ///

@@ -10,10 +10,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::store::StoreArgs;
-use super::{HostArgs, LoadError, REFUSED, host};
+use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::definitions::{ApiKey, DefinitionStore, Refresher, Settings};
 use crate::http::{self, App, BodyLimits, Listening, Process, Server, ServerSettings};
-use crate::values::deserialise::InputOptions;
 
 /// Arguments of `millrace serve`.
 #[derive(Debug, Args)]
@@ -29,7 +28,12 @@ Exit code: 0 ended as asked, 2 refused to start.")]
 pub struct ServeArgs {
     /// Address to listen at. Anyone who reaches it may use the server: give a --token when it is
     /// not this machine's own.
-    #[arg(long = "host", env = "HOST", default_value = "127.0.0.1", value_name = "IP")]
+    #[arg(
+        long = "host",
+        env = "HOST",
+        default_value = "127.0.0.1",
+        value_name = "IP"
+    )]
     host_address: IpAddr,
     /// Port to listen at; 0 takes a free one.
     #[arg(long, env = "PORT", default_value_t = 9001)]
@@ -38,16 +42,32 @@ pub struct ServeArgs {
     #[arg(long, env = "MILLRACE_PIPELINES", value_name = "DIR")]
     pipelines: Option<PathBuf>,
     /// What every request but those for health must show, as bearer or in x-millrace-token.
-    #[arg(long, env = "MILLRACE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "MILLRACE_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     token: Option<String>,
     /// Largest body of a request, in MiB.
-    #[arg(long, env = "MILLRACE_MAX_BODY_MIB", default_value_t = 64, value_name = "MIB")]
+    #[arg(
+        long,
+        env = "MILLRACE_MAX_BODY_MIB",
+        default_value_t = 64,
+        value_name = "MIB"
+    )]
     max_body_mib: usize,
     /// Requests that run at once; others wait [default: four for each core].
     #[arg(long, env = "MILLRACE_WORKERS", value_name = "N")]
     workers: Option<NonZeroUsize>,
     /// Origins whose pages may call from a browser; `*` for all.
-    #[arg(long, env = "ALLOW_ORIGINS", default_value = "*", value_delimiter = ',', value_name = "ORIGINS")]
+    #[arg(
+        long,
+        env = "ALLOW_ORIGINS",
+        default_value = "*",
+        value_delimiter = ',',
+        value_name = "ORIGINS"
+    )]
     allow_origins: Vec<String>,
     /// Workspaces whose API keys may call; all if empty. The platform is asked whom a key belongs to.
     #[arg(
@@ -69,6 +89,8 @@ pub struct ServeArgs {
     /// What `/info` calls this server; made up at each start without.
     #[arg(long, env = "INFERENCE_SERVER_ID", value_name = "ID")]
     server_id: Option<String>,
+    #[command(flatten)]
+    image_urls: ImageUrlArgs,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -137,12 +159,17 @@ fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
         profiling: args.profiling,
         origins: args.allow_origins.clone(),
         server_id: args.server_id.clone().unwrap_or(defaults.server_id),
-        workspaces: args.workspaces.iter().filter(|w| !w.is_empty()).cloned().collect(),
+        workspaces: args
+            .workspaces
+            .iter()
+            .filter(|w| !w.is_empty())
+            .cloned()
+            .collect(),
         legacy_route: args.legacy_route,
         cache_dir,
         ..defaults
     };
-    let input = InputOptions::default();
+    let input = args.image_urls.input_options();
     Ok(Arc::new(App::new(process, services, input, settings)))
 }
 

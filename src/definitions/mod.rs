@@ -28,7 +28,7 @@ mod file;
 mod fingerprint;
 pub mod freshness;
 pub mod key;
-mod platform;
+pub(crate) mod platform;
 pub mod refresher;
 mod schedule;
 pub mod settings;

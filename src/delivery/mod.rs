@@ -21,7 +21,6 @@ pub mod counts;
 pub mod jsonl;
 pub mod preview;
 mod receiver;
-mod redacted;
 pub mod request;
 pub mod retry;
 pub mod video;
@@ -38,7 +37,6 @@ pub use address::AddressPolicy;
 pub use backlog::{Capacity, Event, Overflow};
 pub use client::{Answer, Cause, Failure};
 pub use counts::{Counts, DropCause};
-pub use redacted::Redacted;
 pub use request::{Request, RequestError};
 pub use retry::RetryPolicy;
 

@@ -134,7 +134,11 @@ impl Engine {
         let begun = Instant::now();
         let mut run = self.assembler.assemble(inputs)?;
         if let Some(profile) = &self.profile {
-            profile.note("workflow_inputs_assembly", "execution_engine_operation", begun);
+            profile.note(
+                "workflow_inputs_assembly",
+                "execution_engine_operation",
+                begun,
+            );
         }
         for stage in &mut self.stages {
             stage.run(&mut run)?;

@@ -17,9 +17,7 @@ use super::process::Process;
 use super::rejection::Rejection;
 use super::traffic::Traffic;
 use crate::blocks::Services;
-use crate::definitions::{
-    ApiKey, DefinitionKey, Demand, Fetched, key::LOCAL_WORKSPACE,
-};
+use crate::definitions::{ApiKey, DefinitionKey, Demand, Fetched, key::LOCAL_WORKSPACE};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;
@@ -209,6 +207,11 @@ impl App {
     /// If it does not compile.
     pub fn plan(&self, fetched: &Fetched) -> Result<Arc<crate::plan::Plan>, Rejection> {
         Ok(self.plans.get(fetched)?)
+    }
+
+    /// How many plans are kept.
+    pub fn plan_count(&self) -> usize {
+        self.plans.len()
     }
 
     /// Does something that takes time in a thread of its own, when it is its turn.

@@ -39,11 +39,7 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
 ///
 /// # Errors
 /// 413 if there are too many, 408 if they take too long, 400 if the client breaks off.
-pub async fn read(
-    headers: &HeaderMap,
-    body: Body,
-    limits: BodyLimits,
-) -> Result<Bytes, Rejection> {
+pub async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, Rejection> {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -53,9 +49,7 @@ pub async fn read(
     let collected = Limited::new(body, limits.bytes).collect();
     match tokio::time::timeout(limits.time, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Rejection::too_large(limits.bytes))
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Rejection::too_large(limits.bytes)),
         Ok(Err(_)) => Err(Rejection::bad_request("the body of the request broke off")),
         Err(_) => Err(Rejection::message(
             StatusCode::REQUEST_TIMEOUT,
@@ -121,11 +115,20 @@ fn not_json(bytes: &[u8], error: &serde_json::Error) -> Rejection {
     let place = String::from_utf8_lossy(&bytes[..end]).chars().count();
     let text = error.to_string();
     let words = [
-        ("key must be a string", "Expecting property name enclosed in double quotes"),
+        (
+            "key must be a string",
+            "Expecting property name enclosed in double quotes",
+        ),
         ("expected `:`", "Expecting ':' delimiter"),
         ("expected `,`", "Expecting ',' delimiter"),
-        ("trailing comma", "Expecting property name enclosed in double quotes"),
-        ("EOF while parsing a string", "Unterminated string starting at"),
+        (
+            "trailing comma",
+            "Expecting property name enclosed in double quotes",
+        ),
+        (
+            "EOF while parsing a string",
+            "Unterminated string starting at",
+        ),
         ("control character", "Invalid control character at"),
         ("escape", "Invalid \\escape"),
         ("trailing characters", "Extra data"),
@@ -145,17 +148,13 @@ fn not_json(bytes: &[u8], error: &serde_json::Error) -> Rejection {
 }
 
 /// A form as the JSON object that would say the same.
-async fn form(
-    request: Request<Body>,
-    limits: BodyLimits,
-) -> Result<Map<String, Value>, Rejection> {
+async fn form(request: Request<Body>, limits: BodyLimits) -> Result<Map<String, Value>, Rejection> {
     let (parts, body) = request.into_parts();
     let headers = parts.headers.clone();
     let bytes = read(&headers, body, limits).await?;
     let request = Request::from_parts(parts, Body::from(bytes));
-    let broken = |e: &dyn std::fmt::Display| {
-        Rejection::bad_request(format!("the form cannot be read: {e}"))
-    };
+    let broken =
+        |e: &dyn std::fmt::Display| Rejection::bad_request(format!("the form cannot be read: {e}"));
     let mut form = axum::extract::Multipart::from_request(request, &())
         .await
         .map_err(|e| broken(&e))?;
@@ -167,7 +166,10 @@ async fn form(
         };
         let is_file = part.file_name().is_some();
         let bytes = part.bytes().await.map_err(|e| broken(&e))?;
-        let is_json = matches!(name.as_str(), "inputs" | "specification" | "excluded_fields");
+        let is_json = matches!(
+            name.as_str(),
+            "inputs" | "specification" | "excluded_fields"
+        );
         if is_file && !is_json {
             let text = STANDARD.encode(&bytes);
             images.push((name, json!({"type": "base64", "value": text})));
@@ -255,7 +257,8 @@ mod tests {
             bytes: 1_000,
             time: Duration::from_millis(50),
         };
-        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let never =
+            Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
         let refused = object(request("application/json", never), limits).await;
         assert_eq!(refused.unwrap_err().status(), 408);
     }
@@ -266,7 +269,9 @@ mod tests {
             --B\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a.jpg\"\r\n\r\nabc\r\n\
             --B\r\nContent-Disposition: form-data; name=\"image\"; filename=\"b.jpg\"\r\n\r\nabd\r\n\
             --B\r\nContent-Disposition: form-data; name=\"api_key\"\r\n\r\nK\r\n--B--\r\n";
-        let object = read_object("multipart/form-data; boundary=B", body).await.unwrap();
+        let object = read_object("multipart/form-data; boundary=B", body)
+            .await
+            .unwrap();
         let want = json!({
             "specification": {"steps": []},
             "api_key": "K",

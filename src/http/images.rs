@@ -46,7 +46,10 @@ impl Wanted {
 /// One image.
 fn image(field: &Value, options: &InputOptions) -> Result<Image, Rejection> {
     let (kind, value) = match field {
-        Value::Object(entries) => (entries.get("type").and_then(Value::as_str), entries.get("value")),
+        Value::Object(entries) => (
+            entries.get("type").and_then(Value::as_str),
+            entries.get("value"),
+        ),
         text => (None, Some(text)),
     };
     let text = value.and_then(Value::as_str).ok_or_else(|| {
@@ -81,10 +84,9 @@ fn image(field: &Value, options: &InputOptions) -> Result<Image, Rejection> {
 /// # Errors
 /// 400 with the reason if it cannot be had.
 pub fn by_url(url: &str, options: &InputOptions) -> Result<Matrix, Rejection> {
-    let loader = options
-        .loader
-        .as_ref()
-        .ok_or_else(|| Rejection::image("images by URL are not allowed; send the image as base64"))?;
+    let loader = options.loader.as_ref().ok_or_else(|| {
+        Rejection::image("images by URL are not allowed; send the image as base64")
+    })?;
     let bytes = loader.load(url).map_err(Rejection::image)?;
     decode_image(&bytes, options.max_pixels)
         .map_err(|_| Rejection::image("Data pointed by URL could not be decoded into image."))

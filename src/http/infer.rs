@@ -25,7 +25,7 @@ use super::rejection::Rejection;
 use super::table::Route;
 use super::{body, caller};
 use crate::definitions::ApiKey;
-use crate::models::{Confidence, DetectParams, Detector, ModelError, Task, usage};
+use crate::models::{Confidence, DetectParams, Detector, ModelStore, usage};
 use crate::values::{Detections, Image};
 
 type Shared = State<Arc<App>>;
@@ -100,13 +100,17 @@ fn read_wish(
     let confidence = match fields.get("confidence") {
         Some(Value::String(word)) if word == "best" => Confidence::Best,
         Some(Value::String(word)) if word == "default" => Confidence::Default,
-        _ => fields.number("confidence").map_or(defaults.confidence, Confidence::Value),
+        _ => fields
+            .number("confidence")
+            .map_or(defaults.confidence, Confidence::Value),
     };
     let most = fields.whole("max_detections").unwrap_or(300);
     let filter = fields.texts("class_filter");
     let params = DetectParams {
         confidence,
-        iou_threshold: fields.number("iou_threshold").unwrap_or(defaults.iou_threshold),
+        iou_threshold: fields
+            .number("iou_threshold")
+            .unwrap_or(defaults.iou_threshold),
         max_detections: usize::try_from(most).unwrap_or_default(),
         class_agnostic_nms: fields.flag("class_agnostic_nms", false),
         class_filter: filter.map(|names| names.into_iter().map(Arc::from).collect()),
@@ -156,7 +160,7 @@ async fn object_detection(
     let work = move || {
         let detector = worker.detector(&wish.model, wish.api_key.as_ref())?;
         let wanted = Wanted::read(&image, &worker.input)?;
-        let answers = answers(&detector, &wish, wanted.as_slice())?;
+        let answers = answers(&worker.services.models, &detector, &wish, wanted.as_slice())?;
         Ok(match wanted {
             Wanted::One(_) => answers.into_iter().next().unwrap_or_default(),
             Wanted::Batch(_) => Value::Array(answers),
@@ -176,7 +180,10 @@ async fn other_task(
     let (wish, _) = read_wish(&app, &headers, &object)?;
     let worker = app.clone();
     let work = move || -> Result<Value, Rejection> {
-        let task = worker.services.models.task(&wish.model)?;
+        let task = worker
+            .services
+            .models
+            .task_for(&wish.model, wish.api_key.as_ref())?;
         Err(not_in_this_build(&format!("{task} at {path}")))
     };
     watched(&app, work, |answer| Json(answer).into_response()).await
@@ -184,7 +191,8 @@ async fn other_task(
 
 /// 501 for what this build cannot run.
 pub fn not_in_this_build(what: &str) -> Rejection {
-    let text = format!("{what} is not in this build; object detection is, at /infer/object_detection");
+    let text =
+        format!("{what} is not in this build; object detection is, at /infer/object_detection");
     Rejection::message(StatusCode::NOT_IMPLEMENTED, text)
 }
 
@@ -217,12 +225,14 @@ pub async fn watched<T: Send + 'static>(
 
 /// One answer per image.
 fn answers(
+    models: &ModelStore,
     detector: &Detector,
     wish: &Wish,
     images: &[Image],
 ) -> Result<Vec<Value>, Rejection> {
     let begun = Instant::now();
     let found = detector.detect(images, &wish.params)?;
+    let resolved = resolved(models, detector);
     let seconds = begun.elapsed().as_secs_f64() / images.len().max(1) as f64;
     images
         .iter()
@@ -235,7 +245,7 @@ fn answers(
             }
             answer.insert("inference_id".into(), wish.id.as_str().into());
             answer.insert("time".into(), seconds.into());
-            answer.insert("resolved_model".into(), resolved(detector));
+            answer.insert("resolved_model".into(), resolved.clone());
             let (width, height) = (image.width(), image.height());
             answer.insert("image".into(), json!({"width": width, "height": height}));
             answer.insert("predictions".into(), predictions(found));
@@ -244,13 +254,19 @@ fn answers(
         .collect()
 }
 
-fn resolved(detector: &Detector) -> Value {
-    let weights = detector.weights();
+/// Which package answered: the platform's id, or the folder of a package of this machine.
+fn resolved(models: &ModelStore, detector: &Detector) -> Value {
+    let id = &**detector.id();
+    let rows = models.registry_rows();
+    let row = rows.iter().find(|row| row.model_id == id);
+    let folder = detector.weights().path.parent().and_then(|f| f.file_name());
+    let package = row.and_then(|row| row.package_id.clone());
     json!({
-        "model_id": &**detector.id(),
-        "model_package_id": weights.package_id(),
+        "model_id": id,
+        "model_package_id": package.or_else(|| Some(folder?.to_string_lossy().into_owned())),
         "backend": "onnx",
-        "quantization": weights.quantization(),
+        // Packages of another precision are refused when they are loaded.
+        "quantization": "fp32",
     })
 }
 
@@ -258,18 +274,22 @@ fn resolved(detector: &Detector) -> Value {
 fn predictions(found: &Detections) -> Value {
     let scores = found.confidence.as_deref();
     let classes = found.class_id.as_deref();
-    let rows = found.xyxy.iter().enumerate().map(|(row, [x1, y1, x2, y2])| {
-        json!({
-            "x": (x1 + x2) / 2.0,
-            "y": (y1 + y2) / 2.0,
-            "width": x2 - x1,
-            "height": y2 - y1,
-            "confidence": scores.and_then(|all| all.get(row)),
-            "class": found.class_name(row).map(|name| &**name),
-            "class_id": classes.and_then(|all| all.get(row)),
-            "detection_id": found.detection_id(row).map(|id| &**id),
-        })
-    });
+    let rows = found
+        .xyxy
+        .iter()
+        .enumerate()
+        .map(|(row, [x1, y1, x2, y2])| {
+            json!({
+                "x": (x1 + x2) / 2.0,
+                "y": (y1 + y2) / 2.0,
+                "width": x2 - x1,
+                "height": y2 - y1,
+                "confidence": scores.and_then(|all| all.get(row)),
+                "class": found.class_name(row).map(|name| &**name),
+                "class_id": classes.and_then(|all| all.get(row)),
+                "detection_id": found.detection_id(row).map(|id| &**id),
+            })
+        });
     rows.collect()
 }
 
@@ -298,13 +318,22 @@ async fn by_path(
     let headers = request.headers().clone();
     let sent = sent(&app, &query, request).await?;
     count_inference(&query)?;
-    let form = query.get("format").map_or("json", String::as_str).to_owned();
+    let form = query
+        .get("format")
+        .map_or("json", String::as_str)
+        .to_owned();
     if !["json", "image", "image_and_json"].contains(&form.as_str()) {
         return Err(Rejection::bad_request(
             "the query parameter `format` must be json, image or image_and_json",
         ));
     }
-    let wish = wish_of_query(&app, &headers, format!("{project}/{version}"), &query, form != "json");
+    let wish = wish_of_query(
+        &app,
+        &headers,
+        format!("{project}/{version}"),
+        &query,
+        form != "json",
+    );
     let worker = app.clone();
     let picture_only = form == "image";
     let work = move || {
@@ -322,7 +351,7 @@ async fn by_path(
             let jpeg = picture::draw(&image[0], found, drawing.labels, drawing.stroke)?;
             return Ok(Err(jpeg));
         }
-        let answer = answers(&detector, &wish, &image)?;
+        let answer = answers(&worker.services.models, &detector, &wish, &image)?;
         Ok(Ok(answer.into_iter().next().unwrap_or_default()))
     };
     let respond = |answer: Result<Value, Vec<u8>>| match answer {
@@ -376,7 +405,11 @@ fn wish_of_query(
     query: &HashMap<String, String>,
     draw: bool,
 ) -> Wish {
-    let number = |name: &str| query.get(name).and_then(|text| text.trim().parse::<f64>().ok());
+    let number = |name: &str| {
+        query
+            .get(name)
+            .and_then(|text| text.trim().parse::<f64>().ok())
+    };
     let share = |name: &str, default: f64| {
         let value = number(name).unwrap_or(default);
         if value >= 1.0 { value / 100.0 } else { value }
@@ -409,16 +442,8 @@ impl App {
     /// The detection model of an id.
     ///
     /// # Errors
-    /// If the id cannot be one, or the model cannot be had.
-    pub fn detector(&self, id: &str, _key: Option<&ApiKey>) -> Result<Arc<Detector>, Rejection> {
-        Ok(self.services.models.detector(id)?)
-    }
-
-    /// What the model of an id does.
-    ///
-    /// # Errors
     /// If it cannot be had.
-    pub fn task(&self, id: &str) -> Result<Task, ModelError> {
-        self.services.models.task(id)
+    pub fn detector(&self, id: &str, key: Option<&ApiKey>) -> Result<Arc<Detector>, Rejection> {
+        Ok(self.services.models.detector_for(id, key)?)
     }
 }

@@ -48,10 +48,6 @@ pub struct Used(pub Vec<ModelUse>);
 #[derive(Clone, Debug)]
 pub struct Stamped(pub DefinitionStamp);
 
-/// The workspace that a key belongs to; likewise.
-#[derive(Clone, Debug)]
-pub struct Workspace(pub String);
-
 /// Wraps a request: outermost of all.
 pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
@@ -63,12 +59,21 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
         .get::<MatchedPath>()
         .map_or("none", MatchedPath::as_str)
         .to_owned();
+    let path = request.uri().path().to_owned();
     let mut response = next.run(request).await;
     let took = begun.elapsed();
     let status = response.status().as_u16();
-    let uses = response.extensions_mut().remove::<Used>().unwrap_or_default().0;
-    app.traffic.answered(&handler, method.as_str(), status, took);
+    let uses = response
+        .extensions_mut()
+        .remove::<Used>()
+        .unwrap_or_default()
+        .0;
+    app.traffic
+        .answered(&handler, method.as_str(), status, took);
     app.traffic.used(&uses, took, status >= 400);
+    for used in &uses {
+        app.traffic.note_path(&used.id, &path);
+    }
     let stamp = response.extensions_mut().remove::<Stamped>();
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -201,8 +206,8 @@ pub async fn workspaces(State(app): State<Arc<App>>, request: Request, next: Nex
 
 /// The key of a request: of its query, its header or its JSON body, in this order.
 async fn with_key(app: &App, request: Request) -> Result<(Request, Option<String>), Response> {
-    let early = query(request.uri(), "api_key")
-        .or_else(|| bearer(request.headers()).map(str::to_owned));
+    let early =
+        query(request.uri(), "api_key").or_else(|| bearer(request.headers()).map(str::to_owned));
     if early.is_some() || request.method() == Method::GET {
         return Ok((request, early));
     }

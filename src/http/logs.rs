@@ -54,11 +54,12 @@ impl Lines {
     /// The newest lines, oldest first: at most `limit`, of a level or worse, later than a time in
     /// ISO form.
     pub fn tell(&self, limit: usize, level: Option<&str>, since: Option<&str>) -> Value {
-        let level: Option<Level> = level.and_then(|name| match name.to_ascii_uppercase().as_str() {
-            "WARNING" => Some(Level::WARN),
-            "CRITICAL" => Some(Level::ERROR),
-            other => other.parse().ok(),
-        });
+        let level: Option<Level> =
+            level.and_then(|name| match name.to_ascii_uppercase().as_str() {
+                "WARNING" => Some(Level::WARN),
+                "CRITICAL" => Some(Level::ERROR),
+                other => other.parse().ok(),
+            });
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told: Vec<Value> = lines
             .iter()

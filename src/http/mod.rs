@@ -12,11 +12,16 @@ mod app;
 mod body;
 mod caller;
 mod fields;
+mod images;
+mod infer;
 mod layers;
 pub mod listener;
 pub mod logs;
 mod metrics;
+mod models;
 pub mod operation;
+mod other_models;
+mod picture;
 pub mod pipelines;
 mod plans;
 mod process;
@@ -40,10 +45,17 @@ pub use table::Route;
 
 /// All routes of a server of workflows.
 pub fn routes() -> Vec<Route> {
-    [service::routes(), workflows::routes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        service::routes(),
+        workflows::routes(),
+        infer::routes(),
+        models::routes(),
+        other_models::routes(),
+        infer::by_version(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The router of a server of workflows.

@@ -24,11 +24,35 @@ type Shared = State<Arc<App>>;
 pub fn routes() -> Vec<Route> {
     let tag = "Models";
     vec![
-        Route::new(tag, "GET", "/model/registry", "Models in memory", get(registry)),
+        Route::new(
+            tag,
+            "GET",
+            "/model/registry",
+            "Models in memory",
+            get(registry),
+        ),
         Route::new(tag, "POST", "/model/add", "Load a model", post(add)),
-        Route::new(tag, "POST", "/model/remove", "Give a model up", post(remove)),
-        Route::new(tag, "POST", "/model/clear", "Give all models up", post(clear)),
-        Route::new(tag, "GET", "/clear_cache", "Give all models up", get(clear_cache)),
+        Route::new(
+            tag,
+            "POST",
+            "/model/remove",
+            "Give a model up",
+            post(remove),
+        ),
+        Route::new(
+            tag,
+            "POST",
+            "/model/clear",
+            "Give all models up",
+            post(clear),
+        ),
+        Route::new(
+            tag,
+            "GET",
+            "/clear_cache",
+            "Give all models up",
+            get(clear_cache),
+        ),
         Route::new(
             tag,
             "GET",
@@ -41,26 +65,23 @@ pub fn routes() -> Vec<Route> {
 
 /// The list of models in memory.
 fn list(app: &App) -> Value {
-    let models: Vec<Value> = app
-        .services
-        .models
-        .list()
-        .into_iter()
-        .filter(|model| model.loaded_since.is_some())
-        .map(|model| {
+    let rows = app.services.models.registry_rows().into_iter();
+    let models: Vec<Value> = rows
+        .map(|row| {
             json!({
-                "model_id": model.id,
-                "task_type": model.task,
-                "batch_size": null,
-                "input_height": model.input_size.map(|size| size.height),
-                "input_width": model.input_size.map(|size| size.width),
+                "model_id": row.model_id,
+                "task_type": row.task_type,
+                "batch_size": row.batch_size,
+                "input_height": row.input_height,
+                "input_width": row.input_width,
                 "vram_bytes": null,
-                "request_aliases": [],
-                "request_paths": app.paths_of(&model.id),
-                "version": model.id.rsplit_once('/').map(|(_, version)| version),
-                "sha256": model.sha256,
-                "size_bytes": model.size,
-                "loaded_since": model.loaded_since.map(|time| time.isoformat()),
+                "request_aliases": row.request_aliases,
+                "request_paths": app.traffic.paths_of(&row.model_id),
+                "version": row.version,
+                "sha256": row.sha256,
+                "size_bytes": row.size,
+                "loaded_since": row.loaded_since.isoformat(),
+                "source": row.source.name(),
             })
         })
         .collect();
@@ -82,11 +103,17 @@ async fn registry(State(app): Shared) -> Result<Json<Value>, Rejection> {
 }
 
 /// The model that a body names, and the caller's key.
-async fn named(app: &App, request: Request<Body>) -> Result<(String, HeaderMap, Option<String>), Rejection> {
+async fn named(
+    app: &App,
+    request: Request<Body>,
+) -> Result<(String, HeaderMap, Option<String>), Rejection> {
     let headers = request.headers().clone();
     let object = body::object(request, app.settings.body).await?;
     let mut fields = Fields::of(&object);
-    let id = fields.required_text("model_id").unwrap_or_default().to_owned();
+    let id = fields
+        .required_text("model_id")
+        .unwrap_or_default()
+        .to_owned();
     let key = fields.text("api_key").map(str::to_owned);
     fields.finish()?;
     Ok((id, headers, key))
@@ -108,8 +135,8 @@ async fn load(
 ) -> Result<Response, Rejection> {
     let worker = app.clone();
     let work = move || {
-        worker.load(&id, key.as_ref())?;
-        worker.note_path(&id, &path);
+        worker.services.models.preload_for(&id, key.as_ref())?;
+        worker.traffic.note_path(&id, &path);
         Ok(tell(&worker))
     };
     watched(&app, work, |told| Json(told).into_response()).await
@@ -125,9 +152,13 @@ async fn start(
     let key = caller::api_key(&headers, app.settings.keys_from_headers, key);
     let id = format!("{project}/{version}");
     let path = format!("/start/{id}");
-    load(app, id, key, path, |_| {
-        json!({"status": 200, "message": "inference session started from local memory."})
-    })
+    load(
+        app,
+        id,
+        key,
+        path,
+        |_| json!({"status": 200, "message": "inference session started from local memory."}),
+    )
     .await
 }
 
@@ -135,7 +166,7 @@ async fn remove(State(app): Shared, request: Request<Body>) -> Result<Json<Value
     let (id, ..) = named(&app, request).await?;
     let worker = app.clone();
     let work = move || {
-        worker.services.models.unload(&id);
+        worker.services.models.remove(&id);
         Ok(list(&worker))
     };
     app.work(work).await.map(Json)

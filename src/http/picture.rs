@@ -52,5 +52,9 @@ fn color_of(class: Option<&i64>) -> Color {
         let level = (position - 3.0).abs() - 1.0;
         (255.0 * level.clamp(0.0, 1.0)) as u8
     };
-    Color::rgb(channel(0.0), channel(4.0), channel(2.0))
+    Color {
+        r: channel(0.0),
+        g: channel(4.0),
+        b: channel(2.0),
+    }
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::definition::error::{ErrorClass, WorkflowError};
-use crate::definitions::{DefinitionError, PlatformError};
+use crate::definitions::DefinitionError;
 use crate::models::ModelError;
 
 /// Why a request is refused.
@@ -113,12 +113,9 @@ impl Rejection {
 fn workflow_body(error: &WorkflowError) -> Value {
     let mut body = error.to_json();
     match error.class {
-        ErrorClass::WorkflowSyntax if error.inner.is_none() => {
-            body["inner_error_type"] = json!("ValidationError");
-            body["inner_error_message"] = body["message"].take();
-            body["message"] = json!(
-                "Could not parse workflow definition. Details provided in inner error."
-            );
+        ErrorClass::WorkflowSyntax if !error.blocks.is_empty() => {
+            body["message"] =
+                json!("Could not parse workflow definition. Details provided in inner error.");
         }
         ErrorClass::RuntimeInput => {
             body["inner_error_type"] = Value::Null;
@@ -142,14 +139,12 @@ fn workflow_body(error: &WorkflowError) -> Value {
     body
 }
 
-/// What a client is told of a model: what it can mend, and the reference's words for the rest, which
-/// name no file and no address.
+/// What a client is told of a model: the reference's words where it has some, our own for what the
+/// client can mend, and nothing of files and addresses.
 fn model_message(error: &ModelError) -> String {
-    match error.status() {
-        400 => error.to_string(),
-        status @ (401..=404 | 423) => PlatformError::of_status(status, None)
-            .client_message()
-            .to_owned(),
+    match (error.client_message(), error.status()) {
+        (Some(words), _) => words.to_owned(),
+        (None, 400..=499 | 501 | 503) => error.to_string(),
         _ => "Internal error.".to_owned(),
     }
 }

@@ -40,10 +40,18 @@ pub fn routes() -> Vec<Route> {
         route("/openapi.json", "These routes as OpenAPI", get(openapi)),
         route("/info", "Name and version", get(info)),
         route("/healthz", "Whether the server lives", get(healthz)),
-        route("/readiness", "Whether it is ready for requests", get(readiness)),
+        route(
+            "/readiness",
+            "Whether it is ready for requests",
+            get(readiness),
+        ),
         route("/metrics", "Figures for Prometheus", get(figures)),
         route("/logs", "The last lines of the log", get(log_lines)),
-        route("/device/stats", "Statistics of containers", get(device_stats)),
+        route(
+            "/device/stats",
+            "Statistics of containers",
+            get(device_stats),
+        ),
         route("/notebook/start", "Start of a notebook", get(notebook)),
     ]
 }
@@ -96,6 +104,11 @@ async fn readiness(State(app): Shared) -> Response {
 async fn figures(State(app): Shared) -> Response {
     let mut text = metrics::text(&app.process.streams());
     app.traffic.write(&mut text);
+    text.push_str(&format!(
+        "# HELP millrace_plans Compiled definitions that are kept.\n# TYPE millrace_plans gauge\n\
+         millrace_plans {}\n",
+        app.plan_count()
+    ));
     ([(CONTENT_TYPE, PROMETHEUS)], text).into_response()
 }
 
@@ -141,13 +154,15 @@ async fn notebook() -> Json<Value> {
     }))
 }
 
-/// What no route takes. Paths of two segments belong to the route of models by project and version
-/// (section 1.1 of the server specification, "unknown paths").
+/// What no route takes (section 1.1 of the server specification, "unknown paths").
 pub async fn unknown(State(app): Shared, request: Request<Body>) -> Response {
+    // A path of two segments with a method that its own route does not take belongs to the route of
+    // models by project and version.
     let segments = request.uri().path().split('/').filter(|s| !s.is_empty());
     let is_model = app.settings.legacy_route && segments.count() == 2;
+    let has_image = super::caller::query(request.uri(), "image").is_some();
     match *request.method() {
-        Method::GET | Method::POST if is_model => {
+        Method::GET | Method::POST if is_model && !has_image => {
             Rejection::bad_request("Content-Type header not provided with request.").into_response()
         }
         Method::GET | Method::HEAD => Rejection::NotFound.into_response(),

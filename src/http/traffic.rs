@@ -24,6 +24,8 @@ const MOST_MODELS: usize = 1_000;
 pub struct Traffic {
     requests: DashMap<Kind, Times>,
     models: DashMap<String, Times>,
+    /// Paths that asked for each model.
+    paths: DashMap<String, Vec<String>>,
     under_way: AtomicU64,
 }
 
@@ -94,6 +96,25 @@ impl Traffic {
         }
     }
 
+    /// A path asked for a model.
+    pub fn note_path(&self, model: &str, path: &str) {
+        const MOST_PATHS: usize = 32;
+        if self.paths.len() >= MOST_MODELS && !self.paths.contains_key(model) {
+            return;
+        }
+        let mut paths = self.paths.entry(model.to_owned()).or_default();
+        if paths.len() < MOST_PATHS && !paths.iter().any(|known| known == path) {
+            paths.push(path.to_owned());
+        }
+    }
+
+    /// The paths that asked for a model, in the order of the first time.
+    pub fn paths_of(&self, model: &str) -> Vec<String> {
+        self.paths
+            .get(model)
+            .map_or(Vec::new(), |paths| paths.clone())
+    }
+
     /// The figures in Prometheus' text form.
     pub fn write(&self, out: &mut String) {
         let _ = writeln!(
@@ -110,10 +131,17 @@ impl Traffic {
     fn write_requests(&self, out: &mut String) {
         let mut kinds: Vec<Kind> = self.requests.iter().map(|e| e.key().clone()).collect();
         kinds.sort();
-        out.push_str("# HELP http_requests_total Requests answered.\n# TYPE http_requests_total counter\n");
+        out.push_str(
+            "# HELP http_requests_total Requests answered.\n# TYPE http_requests_total counter\n",
+        );
         for kind in &kinds {
             if let Some(times) = self.requests.get(kind) {
-                let _ = writeln!(out, "http_requests_total{{{}}} {}", kind.labels(), times.count);
+                let _ = writeln!(
+                    out,
+                    "http_requests_total{{{}}} {}",
+                    kind.labels(),
+                    times.count
+                );
             }
         }
         out.push_str(

@@ -85,7 +85,10 @@ impl Server {
         let status = status.expect("the process lives");
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
         let words = line.expect("VmRSS").split_whitespace();
-        words.skip(1).find_map(|n| n.parse().ok()).expect("a number")
+        words
+            .skip(1)
+            .find_map(|n| n.parse().ok())
+            .expect("a number")
     }
 
     /// Whether the process lives.
