@@ -151,6 +151,8 @@ enum LoadError {
     Definition(#[from] crate::definitions::DefinitionError),
     #[error(transparent)]
     Setting(#[from] crate::definitions::settings::SettingError),
+    #[error(transparent)]
+    Remote(#[from] crate::delivery::remote::NoSeconds),
 }
 
 impl LoadError {

@@ -101,7 +101,8 @@ impl Receiver {
         if self.failures.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(receiver = %self.name, error = %failure, "delivery fails");
         }
-        if !failure.retry() || made >= policy.attempts {
+        let last = made >= policy.attempts || claimed.event.request.single_exchange;
+        if !failure.retry() || last {
             shared.counters.failed(failure.cause());
             tracing::debug!(receiver = %self.name, attempts = made, error = %failure, "event given up");
             return Settlement::Done;
