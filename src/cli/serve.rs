@@ -63,6 +63,22 @@ pub struct ServeArgs {
         value_name = "MIB"
     )]
     max_body_mib: usize,
+    /// Time that a client has for the head of a request, in seconds.
+    #[arg(
+        long,
+        env = "MILLRACE_HEAD_SECONDS",
+        default_value_t = 15,
+        value_name = "S"
+    )]
+    head_seconds: u64,
+    /// Time that a client has for the body of a request, in seconds.
+    #[arg(
+        long,
+        env = "MILLRACE_BODY_SECONDS",
+        default_value_t = 60,
+        value_name = "S"
+    )]
+    body_seconds: u64,
     /// Requests that run at once; others wait [default: four for each core].
     #[arg(long, env = "MILLRACE_WORKERS", value_name = "N")]
     workers: Option<NonZeroUsize>,
@@ -144,6 +160,7 @@ fn start(args: &ServeArgs) -> Result<Running, String> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
     let listening = Listening {
         threads,
+        head: Duration::from_secs(args.head_seconds),
         ..Listening::default()
     };
     let address = SocketAddr::new(args.host_address, args.port);
@@ -183,7 +200,7 @@ fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
     let settings = ServerSettings {
         body: BodyLimits {
             bytes: args.max_body_mib << 20,
-            ..defaults.body
+            time: Duration::from_secs(args.body_seconds),
         },
         workers: args.workers.unwrap_or(defaults.workers),
         token: args.token.clone().filter(|token| !token.is_empty()),
