@@ -221,7 +221,8 @@ impl Scene {
         Matrix::new(width, height, 3, data)
     }
 
-    /// The corners of the objects: on a grid, larger than its cells, each with its own way.
+    /// The corners of the objects: upright as people are, on a grid, taller than its cells, each with its
+    /// own way.
     fn boxes(&self, number: i64, offset: f64) -> Vec<[f64; 4]> {
         let [width, height] = self.size.map(|v| v as f64);
         let side = (self.objects as f64).sqrt().ceil();
@@ -233,7 +234,7 @@ impl Scene {
                 let phase = i as f64 * 0.7 + t * 0.05;
                 let x = (column + 0.5) * cell_w + phase.sin() * cell_w * 0.3 + offset;
                 let y = (row + 0.5) * cell_h + phase.cos() * cell_h * 0.3 + offset;
-                let (w, h) = (cell_w * 0.6, cell_h * 0.7);
+                let (w, h) = (cell_w * 0.3, cell_h * 0.7);
                 [
                     (x - w).max(0.0),
                     (y - h).max(0.0),
