@@ -20,7 +20,6 @@ use millrace::values::deserialise::InputOptions;
 use scene::Scene;
 
 const PASSES: usize = 5;
-const FRAMES: i64 = 24;
 /// Longest time that the passes over one block take.
 const PATIENCE: Duration = Duration::from_secs(2);
 const BAR: Duration = Duration::from_millis(2);
@@ -66,7 +65,7 @@ fn main() -> Result<()> {
 
 /// The frames of a clip; blocks with memory see it again and again as one long video.
 fn clip(scene: &Scene) -> Result<Vec<RuntimeInputs>> {
-    (1..=FRAMES)
+    (1..=scene::ROUND)
         .map(|number| scene.inputs("bench", number))
         .collect()
 }

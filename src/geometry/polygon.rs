@@ -55,13 +55,12 @@ pub fn shared_area(a: &[[f64; 2]], b: &[[f64; 2]]) -> f64 {
     if top >= bottom {
         return 0.0;
     }
-    let between = |(p, q): &Edge| p[1].max(q[1]) >= top && p[1].min(q[1]) <= bottom;
-    let within = |points| edges(points).into_iter().filter(between).collect();
-    let (edges_a, edges_b): (Vec<Edge>, Vec<Edge>) = (within(a), within(b));
+    let (edges_a, edges_b) = (Edges::of(a), Edges::of(b));
     let all = a.iter().chain(b).map(|p| p[1]);
     let mut heights: Vec<f64> = all.filter(|h| (top..=bottom).contains(h)).collect();
-    for &(p, q) in &edges_a {
-        let near = edges_b.iter().filter(|(r, s)| boxes_meet(p, q, *r, *s));
+    for &(p, q) in edges_a.between(top, bottom) {
+        let near = edges_b.between(p[1].min(q[1]), p[1].max(q[1])).iter();
+        let near = near.filter(|(r, s)| boxes_meet(p, q, *r, *s));
         heights.extend(near.filter_map(|&(r, s)| crossing(p, q, r, s)));
     }
     heights.sort_by(f64::total_cmp);
@@ -70,8 +69,8 @@ pub fn shared_area(a: &[[f64; 2]], b: &[[f64; 2]]) -> f64 {
     let mut total = 0.0;
     for strip in heights.windows(2) {
         let middle = (strip[0] + strip[1]) / 2.0;
-        spans(&edges_a, middle, &mut spans_a);
-        spans(&edges_b, middle, &mut spans_b);
+        spans(edges_a.between(middle, middle), middle, &mut spans_a);
+        spans(edges_b.between(middle, middle), middle, &mut spans_b);
         let mut width = 0.0;
         for own in spans_a.chunks_exact(2) {
             for other in spans_b.chunks_exact(2) {
@@ -94,9 +93,36 @@ fn rise(points: &[[f64; 2]]) -> (f64, f64) {
 
 type Edge = ([f64; 2], [f64; 2]);
 
-fn edges(points: &[[f64; 2]]) -> Vec<Edge> {
-    let next = points.iter().cycle().skip(1);
-    points.iter().copied().zip(next.copied()).collect()
+/// The edges of a polygon by their tops, so that those at some height lie together.
+struct Edges {
+    sorted: Vec<Edge>,
+    /// Height of the tallest edge.
+    tallest: f64,
+}
+
+impl Edges {
+    fn of(points: &[[f64; 2]]) -> Self {
+        let next = points.iter().cycle().skip(1);
+        let mut sorted: Vec<Edge> = points.iter().copied().zip(next.copied()).collect();
+        sorted.sort_by(|a, b| top(a).total_cmp(&top(b)));
+        let rises = sorted.iter().map(|(p, q)| (p[1] - q[1]).abs());
+        Self {
+            tallest: rises.fold(0.0, f64::max),
+            sorted,
+        }
+    }
+
+    /// All edges that reach into a range of heights, and perhaps some others.
+    fn between(&self, low: f64, high: f64) -> &[Edge] {
+        let low = low - self.tallest;
+        let from = self.sorted.partition_point(|edge| top(edge) < low);
+        let to = self.sorted.partition_point(|edge| top(edge) <= high);
+        &self.sorted[from..to.max(from)]
+    }
+}
+
+fn top((p, q): &Edge) -> f64 {
+    p[1].min(q[1])
 }
 
 /// Where a horizontal line crosses the edges, from left to right.

@@ -60,6 +60,21 @@ impl Assignment {
         self.assign(rows > columns, &mut cost)
     }
 
+    /// The same for costs made of a row-major matrix.
+    pub fn solve_matrix(
+        &mut self,
+        (rows, columns): (usize, usize),
+        values: &[f32],
+        cost: impl Fn(f32) -> f64,
+    ) -> &[(usize, usize)] {
+        if rows > columns {
+            return self.solve(rows, columns, |i, j| cost(values[i * columns + j]));
+        }
+        self.reset(rows, columns, true);
+        self.costs.extend(values.iter().map(|&value| cost(value)));
+        self.assign(false, &mut |i, j| cost(values[i * columns + j]))
+    }
+
     /// Writes down the costs, or their bounds, with at most as many rows as columns.
     fn prepare(
         &mut self,
@@ -89,7 +104,11 @@ impl Assignment {
     ) -> &[(usize, usize)] {
         let mut cost = |i: usize, j: usize| if transposed { cost(j, i) } else { cost(i, j) };
         for row in 0..self.row_dual.len() {
-            if let Some((sink, least)) = self.shortest_path(row, &mut cost) {
+            if let Some((column, least)) = self.nearest_if_free(row) {
+                self.row_dual[row] += least;
+                self.row_of_column[column] = Some(row);
+                self.column_of_row[row] = Some(column);
+            } else if let Some((sink, least)) = self.shortest_path(row, &mut cost) {
                 self.update_duals(row, least);
                 self.flip(row, sink);
             }
@@ -125,6 +144,24 @@ impl Assignment {
         refill(&mut self.path.distance, columns, f64::INFINITY);
         refill(&mut self.path.row_visited, rows, false);
         refill(&mut self.path.column_visited, columns, false);
+    }
+
+    /// The column nearest to a row that stands for itself, if it is free: most paths are that short.
+    fn nearest_if_free(&self, row: usize) -> Option<(usize, f64)> {
+        if !self.row_known[row] {
+            return None;
+        }
+        let costs = &self.costs[row * self.columns..(row + 1) * self.columns];
+        let (mut nearest, mut lowest) = (None, f64::INFINITY);
+        for (j, (cost, dual)) in costs.iter().zip(&self.column_dual).enumerate().rev() {
+            let reached = cost - self.row_dual[row] - dual;
+            if reached < lowest || (reached == lowest && self.row_of_column[j].is_none()) {
+                (nearest, lowest) = (Some(j), reached);
+            }
+        }
+        nearest
+            .filter(|&j| self.row_of_column[j].is_none() && lowest < f64::INFINITY)
+            .map(|j| (j, lowest))
     }
 
     /// Grows a path from a row to an unmatched column; the column and the path's cost. `None` if

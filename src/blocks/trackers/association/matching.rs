@@ -27,8 +27,7 @@ impl Matcher {
         let (limit, beyond) = (limit as f32, (limit + 1e-4) as f32);
         self.fill(rows, columns, corners, cost);
         let values = &self.values;
-        let found = self.solver.solve(rows, columns, |i, j| {
-            let cost = values[i * columns + j];
+        let found = self.solver.solve_matrix((rows, columns), values, |cost| {
             f64::from(if cost > limit { beyond } else { cost })
         });
         self.pairs.clear();
@@ -53,7 +52,7 @@ impl Matcher {
         let values = &self.values;
         let found = self
             .solver
-            .solve(rows, columns, |i, j| -f64::from(values[i * columns + j]));
+            .solve_matrix((rows, columns), values, |value| -f64::from(value));
         self.pairs.clear();
         self.pairs.extend(
             found
