@@ -39,10 +39,7 @@ impl Bench {
         let clock = Arc::new(ManualClock::default());
         let services = Services {
             clock: clock.clone(),
-            models: Arc::default(),
-            dispatcher: Arc::default(),
-            cache: Arc::default(),
-            disable_sinks: false,
+            ..Services::default()
         };
         let values = step.values.iter().map(|v| match v {
             FieldValue::Literal(_, value) => value.clone(),
