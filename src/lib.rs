@@ -2,7 +2,7 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`engine`], [`definitions`], [`models`], [`sources`],
-//! [`streams`], [`delivery`], [`doctor`], [`http`], [`cli`].
+//! [`streams`], [`network`], [`delivery`], [`remote_images`], [`doctor`], [`http`], [`cli`].
 
 pub mod blocks;
 pub mod cli;
@@ -16,8 +16,11 @@ pub mod geometry;
 pub mod http;
 pub mod imaging;
 pub mod models;
+pub mod network;
 pub mod plan;
+pub mod profile;
 pub mod redact;
+pub mod remote_images;
 pub mod sources;
 pub mod streams;
 pub mod values;

@@ -44,6 +44,7 @@ impl Bench {
             cache: Arc::default(),
             disable_sinks: false,
             remote: Arc::default(),
+            profile: None,
         };
         let values = step.values.iter().map(|v| match v {
             FieldValue::Literal(_, value) => value.clone(),

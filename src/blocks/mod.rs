@@ -264,6 +264,8 @@ pub struct Services {
     pub cache: Arc<crate::blocks::CacheStore>,
     /// Whether sinks do nothing (dry runs).
     pub disable_sinks: bool,
+    /// Gathers where the time of a run goes, if that is wanted.
+    pub profile: Option<crate::profile::Profile>,
 }
 
 impl Default for Services {
@@ -276,6 +278,7 @@ impl Default for Services {
             remote: Arc::default(),
             cache: Arc::default(),
             disable_sinks: false,
+            profile: None,
         }
     }
 }

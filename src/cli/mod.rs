@@ -13,7 +13,9 @@ mod definitions;
 mod doctor;
 mod exec;
 mod host;
+mod image_urls;
 mod run;
+mod serve;
 mod store;
 mod validate;
 
@@ -25,6 +27,7 @@ use serde_json::Value as Json;
 
 use crate::definition::error::WorkflowError;
 use crate::delivery::AddressPolicy;
+pub use image_urls::ImageUrlArgs;
 
 /// Runs Roboflow Workflows definitions on live cameras and recorded video.
 ///
@@ -62,6 +65,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a definition on recorded files and live cameras.
     Run(Box<run::RunArgs>),
+    /// Serve workflows and models over HTTP, as a drop-in for the server of `inference_sdk`.
+    Serve(Box<serve::ServeArgs>),
     /// Run a definition once per line of inputs and print the results as JSON Lines.
     Exec(exec::ExecArgs),
     /// How fresh a running process is; refresh its definitions; compare two definitions.
@@ -98,6 +103,7 @@ impl Cli {
         init_log(&self.log);
         match self.command {
             Command::Run(args) => run::run(&args),
+            Command::Serve(args) => serve::run(&args),
             Command::Exec(args) => exec::run(&args),
             Command::Definitions(args) => definitions::run(&args),
             Command::Doctor(args) => doctor::run(&args),

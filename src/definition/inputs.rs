@@ -49,6 +49,16 @@ impl InputDef {
     pub fn is_declared(&self) -> bool {
         !matches!(self.input_type, InputType::Constant(_))
     }
+
+    /// The name of its type in a definition.
+    pub fn type_name(&self) -> &'static str {
+        match self.input_type {
+            InputType::Image => "WorkflowImage",
+            InputType::VideoMetadata => "WorkflowVideoMetadata",
+            InputType::Batch(_) => "WorkflowBatchInput",
+            InputType::Parameter(_) | InputType::Constant(_) => "WorkflowParameter",
+        }
+    }
 }
 
 pub(super) fn parse_input(

@@ -15,7 +15,7 @@ mod steps;
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod version;
+pub mod version;
 
 pub use canonical::DefinitionHash;
 pub use document::Document;

@@ -29,7 +29,7 @@ mod fingerprint;
 pub mod freshness;
 pub mod key;
 mod library;
-mod platform;
+pub(crate) mod platform;
 pub mod refresher;
 mod schedule;
 pub mod settings;

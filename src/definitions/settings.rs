@@ -54,6 +54,21 @@ pub struct PlatformSettings {
     pub again: Again,
 }
 
+impl PlatformSettings {
+    /// The address to ask for this one: itself, or the gateway with it as a parameter.
+    pub(crate) fn through_gateway(&self, url: Url) -> Url {
+        let Some(gateway) = &self.gateway else {
+            return url;
+        };
+        let mut proxy = gateway.clone();
+        if let Ok(mut path) = proxy.path_segments_mut() {
+            path.pop_if_empty().push("proxy");
+        }
+        proxy.query_pairs_mut().append_pair("url", url.as_str());
+        proxy
+    }
+}
+
 /// When an attempt is made again at once, before it counts as failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Again {
@@ -169,14 +184,14 @@ impl Settings {
 }
 
 /// Reads variables by type; what is not set leaves the default.
-struct Env<F>(F);
+pub(crate) struct Env<F>(pub(crate) F);
 
 impl<F: Fn(&str) -> Option<String>> Env<F> {
-    fn text(&self, name: &str) -> Option<String> {
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
         (self.0)(name)
     }
 
-    fn url(&self, name: &'static str) -> Result<Option<Url>, SettingError> {
+    pub(crate) fn url(&self, name: &'static str) -> Result<Option<Url>, SettingError> {
         let wanted = "an address such as https://api.roboflow.com";
         self.text(name)
             .map(|text| {
@@ -190,7 +205,11 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             .transpose()
     }
 
-    fn seconds(&self, name: &'static str, to: &mut Duration) -> Result<(), SettingError> {
+    pub(crate) fn seconds(
+        &self,
+        name: &'static str,
+        to: &mut Duration,
+    ) -> Result<(), SettingError> {
         let wanted = "a number of seconds";
         if let Some(text) = self.text(name) {
             let seconds = text.trim().parse::<f64>().ok();
@@ -210,7 +229,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         Ok(())
     }
 
-    fn number(&self, name: &'static str, to: &mut u32) -> Result<(), SettingError> {
+    pub(crate) fn number(&self, name: &'static str, to: &mut u32) -> Result<(), SettingError> {
         let wanted = "a whole number";
         if let Some(text) = self.text(name) {
             *to = text
@@ -221,7 +240,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         Ok(())
     }
 
-    fn switch(&self, name: &'static str, to: &mut bool) -> Result<(), SettingError> {
+    pub(crate) fn switch(&self, name: &'static str, to: &mut bool) -> Result<(), SettingError> {
         let wanted = "`true` or `false`";
         if let Some(text) = self.text(name) {
             *to = match text.trim().to_ascii_lowercase().as_str() {

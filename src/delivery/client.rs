@@ -5,7 +5,6 @@
 //! 303 turns into GET, 302 too, 301 only for POST, 307 and 308 keep method and body. Credentials
 //! do not follow to another host. Only the status of an answer counts; its body is thrown away.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,11 +15,12 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Method, StatusCode};
 use url::Url;
 
-use super::address::{self, AddressPolicy, AddressRefused, GlobalResolver};
-use super::redacted::Redacted;
+use super::address::{self, AddressPolicy, AddressRefused};
 use super::request::{Request, RequestError};
 use super::retry;
 use crate::clock::Clock;
+use crate::network::{self, CheckedResolver};
+use crate::redact::Redacted;
 
 /// Redirects followed for one attempt.
 const MAX_REDIRECTS: usize = 30;
@@ -162,23 +162,11 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Clients that trust the certificate authorities of the machine. Where it has none, `https`
-    /// receivers fail their check, and the others are served all the same.
     pub(super) fn new() -> Result<Self, reqwest::Error> {
-        Self::built(Client::builder).or_else(|_| {
-            tracing::warn!(
-                "no certificate authorities on this machine (package ca-certificates): \
-                 https receivers cannot be verified"
-            );
-            Self::without_authorities()
-        })
+        network::clients(Self::built)
     }
 
-    fn without_authorities() -> Result<Self, reqwest::Error> {
-        Self::built(|| Client::builder().tls_certs_only([]))
-    }
-
-    fn built(builder: impl Fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
+    fn built(builder: fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
         let builder = || {
             builder()
                 .redirect(Policy::none())
@@ -188,7 +176,10 @@ impl Clients {
         };
         Ok(Self {
             open: builder().build()?,
-            strict: builder().no_proxy().dns_resolver(GlobalResolver).build()?,
+            strict: builder()
+                .no_proxy()
+                .dns_resolver(CheckedResolver::global())
+                .build()?,
         })
     }
 
@@ -295,12 +286,8 @@ fn redirect(request: &mut Request, status: StatusCode, to: Url) -> Result<(), Fa
 }
 
 fn failure(request: &Request, error: reqwest::Error) -> Failure {
-    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(inner) = cause {
-        if let Some(refused) = inner.downcast_ref::<AddressRefused>() {
-            return refused.clone().into();
-        }
-        cause = inner.source();
+    if let Some(refused) = network::refusal(&error) {
+        return AddressRefused::from(refused.clone()).into();
     }
     let url = request.redacted_url();
     if error.is_timeout() {
@@ -311,22 +298,14 @@ fn failure(request: &Request, error: reqwest::Error) -> Failure {
     }
     Failure::Network {
         url,
-        reason: reason(&error.without_url()),
+        reason: network::reason(error),
     }
-}
-
-/// The innermost text of an error: the outer ones only repeat that sending failed.
-fn reason(error: &(dyn StdError + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(inner) = innermost.source() {
-        innermost = inner;
-    }
-    innermost.to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::HostRefused;
 
     #[test]
     fn what_may_pass_is_tried_again() {
@@ -343,7 +322,8 @@ mod tests {
             assert_eq!(status(code).retry_after(), None);
         }
         assert!(!Failure::from(AddressRefused::Redirect).retry());
-        assert!(Failure::from(AddressRefused::Unresolved("h".into())).retry());
+        let unresolved = AddressRefused::from(HostRefused::Unresolved("h".into()));
+        assert!(Failure::from(unresolved).retry());
     }
 
     #[test]
@@ -357,11 +337,6 @@ mod tests {
             failure.to_string(),
             "503 Server Error: Service Unavailable for url: http://h/p"
         );
-    }
-
-    #[test]
-    fn a_machine_without_certificate_authorities_still_has_clients() {
-        assert!(Clients::without_authorities().is_ok());
     }
 
     #[test]

@@ -8,8 +8,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 use uuid::Uuid;
 
-use super::address::{AddressPolicy, AddressRefused, has_backslash_in_authority};
-use super::redacted::Redacted;
+use super::address::{AddressPolicy, AddressRefused};
+use crate::network::address::has_backslash_in_authority;
+use crate::redact::Redacted;
 
 /// Header by which a receiver recognises an event that it already has.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

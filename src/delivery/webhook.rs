@@ -9,7 +9,8 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 use serde_json::Value as Json;
 
-use super::{AddressPolicy, Dispatcher, Event, PostError, Redacted, Request, RequestError};
+use super::{AddressPolicy, Dispatcher, Event, PostError, Request, RequestError};
+use crate::redact::Redacted;
 
 /// Limit for one attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);

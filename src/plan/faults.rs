@@ -91,6 +91,20 @@ pub(super) fn missing_output(name: &str, details: String) -> WorkflowError {
         .with_block(problem)
 }
 
+/// An output names a step that does not exist, in the reference's words.
+pub(super) fn missing_step(name: &str, step: &str) -> WorkflowError {
+    let message =
+        format!("Workflow references '$steps.{step}' which points to a non-existent block.");
+    let problem = BlockProblem {
+        block_id: Some("$outputs".into()),
+        property_name: Some(name.to_owned()),
+        property_details: Some(format!("Invalid reference to $steps.{step}")),
+        ..BlockProblem::default()
+    };
+    WorkflowError::new(ErrorClass::InvalidReferenceTarget, CONSTRUCTION, message)
+        .with_block(problem)
+}
+
 /// A step name that no selector can hold.
 pub(super) fn unreachable_name(step: &Step) -> WorkflowError {
     let details = "the name of a step must have no dot: nothing could refer to it".to_owned();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::faults::{
-    missing_output, missing_target, unreachable_name, wrong_kinds, wrong_structure,
+    missing_output, missing_step, missing_target, unreachable_name, wrong_kinds, wrong_structure,
 };
 use super::{Branch, CONSTRUCTION, OutputSource, Source, StepOutput};
 use crate::blocks::{Field, Ty};
@@ -307,11 +307,11 @@ impl Graph {
                     Some(o) => Ok(OutputSource::Step(s, o)),
                     None => missing(self.no_such_output(s, step, output)),
                 },
-                None => missing(format!("{selector} refers to no step")),
+                None => Err(missing_step(name, step)),
             },
             Selector::AllOutputs(step) => match self.steps.get(step) {
                 Some(&s) => Ok(OutputSource::AllOf(s)),
-                None => missing(format!("{selector} refers to no step")),
+                None => Err(missing_step(name, step)),
             },
             Selector::Step(_) => missing(format!(
                 "{selector} is a step; write {selector}.<output> or {selector}.*"

@@ -29,6 +29,7 @@ impl Default for Host {
             cache: Arc::default(),
             disable_sinks: false,
             remote: Arc::default(),
+            profile: None,
         };
         Self { clock, services }
     }

@@ -14,7 +14,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::store::{self, StoreArgs};
-use super::{HostArgs, LoadError, REFUSED, host};
+use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::blocks::CacheStore;
 use crate::blocks::Services;
 use crate::clock::Clock;
@@ -23,7 +23,7 @@ use crate::definitions::{
 };
 use crate::delivery::webhook::{Condition, Webhook};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
-use crate::http::{Process, RunningStream, Server};
+use crate::http::{Listening, Process, RunningStream, Server, operation};
 use crate::models::ModelStore;
 use crate::plan::Plan;
 use crate::sources::{Source, SourceSpec, SourceUri};
@@ -58,7 +58,8 @@ pub struct RunArgs {
     /// Name of the stream, one for each --source; made from the address without.
     #[arg(long = "video-id", value_name = "ID")]
     video_ids: Vec<String>,
-    /// Parameter of the workflow; the value is JSON, or text if it is none.
+    /// Parameter of the workflow; the value is JSON, or text if it is none. An image is given by its
+    /// path or URL, and read once.
     #[arg(long = "param", value_name = "NAME=VALUE")]
     parameters: Vec<String>,
     /// Name of the image input that gets the frames; the first one without.
@@ -112,6 +113,8 @@ pub struct RunArgs {
     http: Option<SocketAddr>,
     #[command(flatten)]
     store: StoreArgs,
+    #[command(flatten)]
+    image_urls: ImageUrlArgs,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -222,21 +225,27 @@ fn image_input(args: &RunArgs, plan: &Plan) -> Result<String, RunError> {
 
 fn parameters(args: &RunArgs, plan: &Plan) -> Result<RuntimeInputs, RunError> {
     let mut parameters = RuntimeInputs::new();
+    let options = InputOptions {
+        local_files: true,
+        ..args.image_urls.input_options()
+    };
     for text in &args.parameters {
         let Some((name, value)) = text.split_once('=') else {
             return Err(RunError::Arguments(format!(
                 "--param {text}: write NAME=VALUE"
             )));
         };
-        if !plan.declared_inputs().any(|i| &*i.name == name) {
+        let Some(input) = plan.declared_inputs().find(|i| &*i.name == name) else {
             let known: Vec<&str> = plan.declared_inputs().map(|i| &*i.name).collect();
             return Err(RunError::Arguments(format!(
                 "--param {name}: the definition has no such input; its inputs: {}",
                 known.join(", ")
             )));
-        }
+        };
         let json = serde_json::from_str(value).unwrap_or_else(|_| Json::from(value));
-        parameters.insert(name.to_owned(), RuntimeInput::Json(json));
+        let given = RuntimeInput::Json(json).with_images_read(input, &options);
+        let given = given.map_err(|e| RunError::Arguments(format!("--param {name}: {e}")))?;
+        parameters.insert(name.to_owned(), given);
     }
     Ok(parameters)
 }
@@ -358,7 +367,10 @@ impl Job<'_> {
         let server = self
             .args
             .http
-            .map(|address| Server::start(address, process.clone()))
+            .map(|address| {
+                let router = operation::alone(process.clone());
+                Server::start(address, router, Listening::default())
+            })
             .transpose()?;
         if let Some(server) = &server {
             tracing::info!(address = %server.address(), "listening");

@@ -46,7 +46,8 @@ pub(super) fn resolve(
     Ok(resolver.resolved)
 }
 
-fn refers(definition: &Map<String, Json>) -> bool {
+/// Whether a definition, or one inside it, names another.
+pub(super) fn refers(definition: &Map<String, Json>) -> bool {
     steps(definition)
         .filter_map(embedded)
         .any(|fields| match Child::of(|key| fields.get(key)) {

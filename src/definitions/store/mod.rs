@@ -26,7 +26,7 @@ use super::error::{DefinitionError, PlatformError};
 use super::file::{self, WatchedFile};
 use super::fingerprint;
 use super::freshness::{Freshness, Refusal};
-use super::key::{DefinitionKey, PlatformKey};
+use super::key::{ApiKey, DefinitionKey, LOCAL_WORKSPACE, PlatformKey};
 use super::platform::{Greeting, Platform, Reply};
 use super::schedule;
 use super::settings::Settings;
@@ -226,6 +226,25 @@ impl DefinitionStore {
         }
     }
 
+    /// The key of a definition by the names that requests and inner workflows have for it. In the
+    /// workspace `local` the watched folder is looked at first.
+    pub fn key_of(
+        &self,
+        workspace: &str,
+        workflow: &str,
+        version: Option<&str>,
+        api_key: Option<ApiKey>,
+    ) -> DefinitionKey {
+        let in_folder = workspace == LOCAL_WORKSPACE
+            && self
+                .folder_names()
+                .is_ok_and(|names| names.iter().any(|name| name == workflow));
+        match in_folder {
+            true => DefinitionKey::folder(workflow),
+            false => DefinitionKey::workflow(workspace, workflow, version, api_key),
+        }
+    }
+
     /// What the platform publishes under a key now. Nothing of it is kept.
     ///
     /// # Errors
@@ -259,6 +278,25 @@ impl DefinitionStore {
                 .greet(shared.settings.api_key.as_ref())
                 .await
         })
+    }
+
+    /// The workspace that a key belongs to; none for a key that the platform does not know.
+    ///
+    /// # Errors
+    /// If the platform does not answer, or must not be asked.
+    pub async fn workspace_of(&self, key: super::ApiKey) -> Result<Option<String>, PlatformError> {
+        if self.shared.settings.offline {
+            return Err(PlatformError::Offline);
+        }
+        let shared = self.shared.clone();
+        let asked = self
+            .shared
+            .handle
+            .spawn(async move { shared.platform.greet(Some(&key)).await });
+        let greeting = asked.await.map_err(|_| PlatformError::Unreachable {
+            reason: "the store was closed".into(),
+        })??;
+        Ok(greeting.workspace.filter(|_| greeting.status == 200))
     }
 
     /// Lets the store's thread do something and waits for it.

@@ -179,6 +179,7 @@ pub fn services() -> Services {
         cache: Arc::<CacheStore>::default(),
         disable_sinks: true,
         remote: Arc::default(),
+        profile: None,
     }
 }
 
