@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{HostArgs, LoadError};
 use crate::blocks::Services;
+use crate::clock::Clock;
 use crate::definitions;
 use crate::delivery::{AddressPolicy, Dispatcher, RemoteWorkflows, Settings};
-use crate::models::{ModelStore, RuntimeSettings};
+use crate::models::{self, ModelStore, RuntimeSettings};
 
 /// Makes the services that blocks use, for a process that goes on after an execution: steps that do
 /// not want to wait for a receiver need not.
@@ -38,14 +39,22 @@ fn with_delivery(args: &HostArgs, background: bool) -> Result<Services, LoadErro
         remote: Arc::new(remote()?),
         ..Services::default()
     };
-    let Some(folder) = &args.models else {
-        return Ok(services);
-    };
-    let models = ModelStore::open(folder, RuntimeSettings::default(), services.clock.clone())?;
+    let models = models(args, services.clock.clone())?;
     Ok(Services {
         models: Arc::new(models),
         ..services
     })
+}
+
+/// The store of models: the folder of the arguments, the cache and the platform of the environment.
+///
+/// # Errors
+/// If the folder of models cannot be read, or a setting makes no sense.
+pub(super) fn models(args: &HostArgs, clock: Arc<dyn Clock>) -> Result<ModelStore, LoadError> {
+    let settings = models::Settings::from_env(|name| std::env::var(name).ok())?;
+    let runtime = RuntimeSettings::default();
+    let store = ModelStore::connect(args.models.as_deref(), runtime, settings, clock)?;
+    Ok(store)
 }
 
 /// Where inner workflows go that another server is to run, by the environment.

@@ -37,6 +37,16 @@ pub struct InputDef {
 }
 
 impl InputDef {
+    /// The name of its type in a definition.
+    pub fn type_name(&self) -> &'static str {
+        match self.input_type {
+            InputType::Image => "WorkflowImage",
+            InputType::VideoMetadata => "WorkflowVideoMetadata",
+            InputType::Batch(_) => "WorkflowBatchInput",
+            InputType::Parameter(_) | InputType::Constant(_) => "WorkflowParameter",
+        }
+    }
+
     /// Whether it has one value, and no batch.
     pub fn is_scalar(&self) -> bool {
         matches!(
@@ -48,16 +58,6 @@ impl InputDef {
     /// Whether the definition declares it, for callers to give.
     pub fn is_declared(&self) -> bool {
         !matches!(self.input_type, InputType::Constant(_))
-    }
-
-    /// The name of its type in a definition.
-    pub fn type_name(&self) -> &'static str {
-        match self.input_type {
-            InputType::Image => "WorkflowImage",
-            InputType::VideoMetadata => "WorkflowVideoMetadata",
-            InputType::Batch(_) => "WorkflowBatchInput",
-            InputType::Parameter(_) | InputType::Constant(_) => "WorkflowParameter",
-        }
     }
 }
 

@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::redact::Redacted;
-
 /// The server that runs dispatched inner workflows, and how deep in dispatches this process is.
 #[derive(Clone)]
 pub struct RemoteWorkflows {
@@ -66,7 +64,7 @@ impl RemoteWorkflows {
 impl fmt::Debug for RemoteWorkflows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteWorkflows")
-            .field("target", &Redacted::text(&self.target))
+            .field("target", &crate::redact::Redacted::text(&self.target))
             .field("api_key", &self.api_key.as_ref().map(|_| "***"))
             .field("depth", &self.depth)
             .field("max_depth", &self.max_depth)

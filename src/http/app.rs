@@ -20,6 +20,7 @@ use crate::blocks::Services;
 use crate::definitions::{ApiKey, Demand, Fetched, StoreLibrary};
 use crate::delivery::RemoteWorkflows;
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
+use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
@@ -193,7 +194,7 @@ impl App {
 
     /// Whether all that has to be there for the first request is there.
     pub fn is_ready(&self) -> bool {
-        true
+        self.services.models.preloading().is_done()
     }
 
     /// The plan of a definition, for the caller with this key. Waits for definitions that inner
@@ -204,9 +205,9 @@ impl App {
     pub fn plan(
         &self,
         fetched: &Fetched,
-        api_key: Option<ApiKey>,
-    ) -> Result<Arc<crate::plan::Plan>, Rejection> {
-        let library = StoreLibrary::new(&self.process.store, api_key);
+        api_key: Option<&ApiKey>,
+    ) -> Result<Arc<Plan>, Rejection> {
+        let library = StoreLibrary::new(&self.process.store, api_key.cloned());
         Ok(self.plans.get(fetched, &library.inner_workflows())?)
     }
 
@@ -241,7 +242,7 @@ impl App {
     /// # Errors
     /// If the definition does not compile or a block refuses its parameters.
     pub fn engine(&self, order: &Order) -> Result<Engine, Rejection> {
-        let plan = self.plan(&order.fetched, order.api_key.clone())?;
+        let plan = self.plan(&order.fetched, order.api_key.as_ref())?;
         let remote = &self.services.remote;
         let own_key = order.api_key.as_ref().map(|key| key.expose().into());
         let services = Services {
@@ -253,6 +254,7 @@ impl App {
             }),
             disable_sinks: order.disable_sinks || self.services.disable_sinks,
             profile: order.profile.clone(),
+            api_key: order.api_key.clone(),
             ..self.services.clone()
         };
         Ok(Engine::new(plan, services, self.input.clone())?)

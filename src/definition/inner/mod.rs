@@ -118,11 +118,6 @@ pub(super) fn expand<'a>(
     })
 }
 
-/// Whether a definition has inner workflows that it only names.
-pub fn names_definitions(definition: &Json) -> bool {
-    definition.as_object().is_some_and(references::refers)
-}
-
 /// The entries of `steps`; none if that is no list.
 fn steps(definition: &Map<String, Json>) -> impl Iterator<Item = &Json> {
     let steps = definition.get("steps").and_then(Json::as_array);

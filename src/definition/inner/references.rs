@@ -47,7 +47,7 @@ pub(super) fn resolve(
 }
 
 /// Whether a definition, or one inside it, names another.
-pub(super) fn refers(definition: &Map<String, Json>) -> bool {
+fn refers(definition: &Map<String, Json>) -> bool {
     steps(definition)
         .filter_map(embedded)
         .any(|fields| match Child::of(|key| fields.get(key)) {
