@@ -32,7 +32,15 @@ fn millrace(args: &[&str]) -> Command {
         .current_dir(root())
         .args(args)
         .args(["--models", "fixtures/models"]);
+    // An outbox of its own for each: what one leaves behind is not for the next.
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let state = format!("state-{}-{count}", std::process::id());
     command
+        .env(
+            "XDG_STATE_HOME",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(state),
+        )
         .env_remove("MILLRACE_LOG")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

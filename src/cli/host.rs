@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::outbox::OutboxPlaceArgs;
 use super::{HostArgs, LoadError};
 use crate::blocks::Services;
 use crate::clock::Clock;
@@ -10,12 +11,12 @@ use crate::delivery::{AddressPolicy, Dispatcher, RemoteWorkflows, Settings};
 use crate::models::{self, ModelStore, RuntimeSettings};
 
 /// Makes the services that blocks use, for a process that goes on after an execution: steps that do
-/// not want to wait for a receiver need not.
+/// not want to wait for a receiver need not. Their events wait in the outbox.
 ///
 /// # Errors
 /// If the folder of models cannot be read, or a setting makes no sense.
-pub(super) fn services(args: &HostArgs) -> Result<Services, LoadError> {
-    with_delivery(args, true)
+pub(super) fn services(args: &HostArgs, outbox: &OutboxPlaceArgs) -> Result<Services, LoadError> {
+    with_models(args, outbox.dispatcher(delivery(args, true)))
 }
 
 /// The same for a process that ends with its last execution: nothing is left to the background.
@@ -23,19 +24,23 @@ pub(super) fn services(args: &HostArgs) -> Result<Services, LoadError> {
 /// # Errors
 /// If the folder of models cannot be read, or a setting makes no sense.
 pub(super) fn services_in_foreground(args: &HostArgs) -> Result<Services, LoadError> {
-    with_delivery(args, false)
+    with_models(args, Dispatcher::new(delivery(args, false)))
 }
 
-fn with_delivery(args: &HostArgs, background: bool) -> Result<Services, LoadError> {
+fn delivery(args: &HostArgs, background: bool) -> Settings {
+    Settings {
+        background,
+        addresses: match args.private_webhooks {
+            Some(false) => AddressPolicy::GlobalOnly,
+            Some(true) | None => AddressPolicy::Any,
+        },
+        ..Settings::default()
+    }
+}
+
+fn with_models(args: &HostArgs, dispatcher: Dispatcher) -> Result<Services, LoadError> {
     let services = Services {
-        dispatcher: Arc::new(Dispatcher::new(Settings {
-            background,
-            addresses: match args.private_webhooks {
-                Some(false) => AddressPolicy::GlobalOnly,
-                Some(true) | None => AddressPolicy::Any,
-            },
-            ..Settings::default()
-        })),
+        dispatcher: Arc::new(dispatcher),
         remote: Arc::new(remote()?),
         ..Services::default()
     };

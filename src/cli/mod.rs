@@ -9,12 +9,14 @@ macro_rules! say {
 }
 
 mod blocks;
+mod cameras;
 mod definitions;
 mod doctor;
 mod exec;
 mod host;
 mod image_urls;
 mod models;
+mod outbox;
 mod run;
 mod serve;
 mod store;
@@ -76,6 +78,8 @@ pub enum Command {
     Models(models::ModelsArgs),
     /// Find out what is wrong on this machine, and say what mends it.
     Doctor(doctor::DoctorArgs),
+    /// Events that wait for their receivers: list, show, retry, drop, export; test a receiver.
+    Outbox(outbox::OutboxArgs),
     /// Check a definition and say everything that is wrong with it.
     Validate(validate::ValidateArgs),
     /// List the blocks that definitions may use, or describe one.
@@ -111,6 +115,7 @@ impl Cli {
             Command::Definitions(args) => definitions::run(&args),
             Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Outbox(args) => outbox::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),
         }
@@ -149,6 +154,8 @@ enum LoadError {
     Models(#[from] crate::models::ModelError),
     #[error(transparent)]
     Definition(#[from] crate::definitions::DefinitionError),
+    #[error(transparent)]
+    Outbox(#[from] crate::delivery::outbox::OutboxError),
     #[error(transparent)]
     Setting(#[from] crate::definitions::settings::SettingError),
     #[error(transparent)]

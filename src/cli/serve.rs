@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::outbox::OutboxPlaceArgs;
 use super::store::StoreArgs;
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::definitions::{ApiKey, DefinitionStore, Refresher, Settings};
@@ -95,6 +96,8 @@ pub struct ServeArgs {
     store: StoreArgs,
     #[command(flatten)]
     host: HostArgs,
+    #[command(flatten)]
+    outbox: OutboxPlaceArgs,
 }
 
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
@@ -134,7 +137,10 @@ fn start(args: &ServeArgs) -> Result<(Server, Refresher), String> {
 fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
     let mut host = args.host.clone();
     host.private_webhooks.get_or_insert(false);
-    let services = host::services(&host)?;
+    let services = host::services(&host, &args.outbox)?;
+    if args.outbox.is_named() {
+        services.dispatcher.resume()?;
+    }
     let mut definitions = Settings::from_env(|name| std::env::var(name).ok())?;
     definitions.folder.clone_from(&args.pipelines);
     if let Some(key) = &args.store.api_key {

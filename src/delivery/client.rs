@@ -30,10 +30,21 @@ const MAX_ANSWER: usize = 64 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a receiver answered to an attempt that succeeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// HTTP status.
+    /// HTTP status; 200 where a receiver that does not speak HTTP confirmed the event.
     pub status: u16,
+    /// What such a receiver confirmed.
+    pub said: Option<String>,
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.said {
+            Some(said) => f.write_str(said),
+            None => write!(f, "{} {}", self.status, phrase(self.status)),
+        }
+    }
 }
 
 /// Why an attempt failed.
@@ -226,6 +237,7 @@ impl Clients {
             drain(&mut response).await;
             return Ok(Answer {
                 status: status.as_u16(),
+                said: None,
             });
         }
         Err(Failure::Redirects)

@@ -24,6 +24,7 @@ mod models;
 pub mod operation;
 mod other_models;
 mod picture;
+pub mod pipelines;
 mod plans;
 mod process;
 mod rejection;
