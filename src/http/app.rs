@@ -13,13 +13,14 @@ use tokio::sync::Semaphore;
 
 use super::body::BodyLimits;
 use super::plans::Plans;
-use super::process::Process;
+use super::process::{Process, RunningStream};
 use super::rejection::Rejection;
 use super::traffic::Traffic;
 use crate::blocks::Services;
 use crate::definitions::{ApiKey, Demand, Fetched, StoreLibrary};
 use crate::delivery::RemoteWorkflows;
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
+use crate::fleet::Fleet;
 use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;
@@ -90,6 +91,8 @@ pub struct App {
     pub settings: ServerSettings,
     /// What was asked and answered.
     pub traffic: Traffic,
+    /// Pipelines that clients and the file of streams start.
+    pub fleet: Arc<Fleet>,
     plans: Plans,
     turns: Arc<Semaphore>,
     /// Workspaces by the hash of a key, and until when that is believed.
@@ -131,12 +134,14 @@ impl App {
         process: Arc<Process>,
         services: Services,
         input: InputOptions,
+        fleet: Arc<Fleet>,
         settings: ServerSettings,
     ) -> Self {
         Self {
             plans: Plans::new(settings.plans),
             turns: Arc::new(Semaphore::new(settings.workers.get())),
             traffic: Traffic::default(),
+            fleet,
             workspaces: DashMap::new(),
             process,
             services,
@@ -190,6 +195,19 @@ impl App {
     /// Whether the server has a key of its own for callers that bring none.
     pub fn has_own_key(&self) -> bool {
         self.process.store.settings().api_key.is_some()
+    }
+
+    /// The streams of the process: its own and those of the fleet that run.
+    pub fn streams(&self) -> Vec<RunningStream> {
+        let of_fleet = self.fleet.streams().into_iter().filter_map(|stream| {
+            Some(RunningStream {
+                name: stream.id,
+                definition: stream.definition,
+                figures: stream.figures?,
+                cache: stream.cache,
+            })
+        });
+        self.process.streams().into_iter().chain(of_fleet).collect()
     }
 
     /// Whether all that has to be there for the first request is there.
