@@ -54,7 +54,6 @@ use crate::blocks::{CacheStore, Services};
 use crate::clock::Clock;
 use crate::definitions::{DefinitionKey, DefinitionStore};
 use crate::engine::Engine;
-use crate::plan::Plan;
 use crate::sources::SourceSpec;
 use crate::streams::Figures;
 use crate::values::deserialise::InputOptions;
@@ -163,8 +162,9 @@ impl Fleet {
         let pipeline = Pipeline::new(id.clone(), spec, self.host.clone());
         let wanted = &pipeline.spec.definition;
         let fetched = wanted.fetch(&self.host.store, pipeline.clock())?;
-        let plan = Arc::new(Plan::compile(&fetched.definition)?);
         let services = pipeline.services.clone();
+        let key = services.api_key.clone();
+        let plan = Arc::new(wanted.compile(&fetched, &self.host.store, key)?);
         let engine = Engine::new(plan.clone(), services, InputOptions::default())?;
         let built = Built {
             fetched,
