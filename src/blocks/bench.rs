@@ -87,6 +87,17 @@ impl Bench {
         }
     }
 
+    /// The same for a block that returns several rows for each element of a batch.
+    pub(crate) fn run_nested(
+        &mut self,
+        fields: &[(&str, Value)],
+    ) -> Result<Vec<Vec<Row>>, BlockError> {
+        match self.output(fields)? {
+            Output::Nested(rows) => Ok(rows),
+            other => panic!("nested rows wanted, got {other:?}"),
+        }
+    }
+
     fn output(&mut self, fields: &[(&str, Value)]) -> Result<Output, BlockError> {
         for (name, value) in fields {
             self.values[self.spec.field_index(name).unwrap()] = value.clone();

@@ -9,11 +9,14 @@ macro_rules! say {
 }
 
 mod blocks;
+mod cameras;
 mod definitions;
 mod doctor;
 mod exec;
 mod host;
 mod image_urls;
+mod models;
+mod outbox;
 mod run;
 mod serve;
 mod store;
@@ -71,8 +74,12 @@ pub enum Command {
     Exec(exec::ExecArgs),
     /// How fresh a running process is; refresh its definitions; compare two definitions.
     Definitions(definitions::DefinitionsArgs),
+    /// The models of this machine: list them, fetch one from the platform, remove one.
+    Models(models::ModelsArgs),
     /// Find out what is wrong on this machine, and say what mends it.
     Doctor(doctor::DoctorArgs),
+    /// Events that wait for their receivers: list, show, retry, drop, export; test a receiver.
+    Outbox(outbox::OutboxArgs),
     /// Check a definition and say everything that is wrong with it.
     Validate(validate::ValidateArgs),
     /// List the blocks that definitions may use, or describe one.
@@ -106,7 +113,9 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Exec(args) => exec::run(&args),
             Command::Definitions(args) => definitions::run(&args),
+            Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Outbox(args) => outbox::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),
         }
@@ -146,7 +155,15 @@ enum LoadError {
     #[error(transparent)]
     Definition(#[from] crate::definitions::DefinitionError),
     #[error(transparent)]
+    Outbox(#[from] crate::delivery::outbox::OutboxError),
+    #[error(transparent)]
     Setting(#[from] crate::definitions::settings::SettingError),
+    #[error(transparent)]
+    Fleet(#[from] crate::fleet::SettingError),
+    #[error("the machine refuses a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error(transparent)]
+    Remote(#[from] crate::delivery::remote::NoSeconds),
 }
 
 impl LoadError {

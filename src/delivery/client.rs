@@ -30,10 +30,21 @@ const MAX_ANSWER: usize = 64 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a receiver answered to an attempt that succeeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// HTTP status.
+    /// HTTP status; 200 where a receiver that does not speak HTTP confirmed the event.
     pub status: u16,
+    /// What such a receiver confirmed.
+    pub said: Option<String>,
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.said {
+            Some(said) => f.write_str(said),
+            None => write!(f, "{} {}", self.status, phrase(self.status)),
+        }
+    }
 }
 
 /// Why an attempt failed.
@@ -207,7 +218,8 @@ impl Clients {
             let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
             let location = header(LOCATION).and_then(|to| hop.url.join(to).ok());
             let follows = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
-            if status.is_redirection() && hop.addresses == AddressPolicy::GlobalOnly {
+            let stays = hop.addresses == AddressPolicy::GlobalOnly || hop.single_exchange;
+            if status.is_redirection() && stays {
                 return Err(AddressRefused::Redirect.into());
             }
             if let (true, Some(to)) = (follows, location) {
@@ -225,6 +237,7 @@ impl Clients {
             drain(&mut response).await;
             return Ok(Answer {
                 status: status.as_u16(),
+                said: None,
             });
         }
         Err(Failure::Redirects)

@@ -1,11 +1,11 @@
 //! Gives memory back to the system when streams have ended.
 //!
-//! The allocator of the GNU C library keeps what a stream's threads have freed in pools of its own,
-//! one for several threads each, and gives it back only from their ends. Streams that come and go
-//! would let the process grow for hours although nothing leaks.
+//! The allocator keeps what the threads of streams have freed. Streams that come and go would let the
+//! process grow for hours although nothing leaks.
 
 use std::time::Duration;
 
+use crate::allocator;
 use crate::clock::Clock;
 
 /// How long after the end of a stream: its last threads are gone then, and of many streams that end
@@ -29,17 +29,7 @@ impl Release {
         }
         if self.due.is_some_and(|due| now >= due) {
             self.due = None;
-            give_back();
+            allocator::release();
         }
     }
 }
-
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[allow(unsafe_code)]
-fn give_back() {
-    // SAFETY: `malloc_trim` takes a number, locks what it looks at, and touches free memory only.
-    unsafe { libc::malloc_trim(0) };
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn give_back() {}

@@ -13,12 +13,16 @@ use tokio::sync::Semaphore;
 
 use super::body::BodyLimits;
 use super::plans::Plans;
-use super::process::Process;
+use super::process::{Process, RunningStream};
 use super::rejection::Rejection;
 use super::traffic::Traffic;
 use crate::blocks::Services;
-use crate::definitions::{ApiKey, DefinitionKey, Demand, Fetched, key::LOCAL_WORKSPACE};
+use crate::definitions::{
+    ApiKey, DefinitionKey, Demand, Fetched, StoreLibrary, key::LOCAL_WORKSPACE,
+};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
+use crate::fleet::Fleet;
+use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
@@ -88,6 +92,8 @@ pub struct App {
     pub settings: ServerSettings,
     /// What was asked and answered.
     pub traffic: Traffic,
+    /// Pipelines that clients and the file of streams start.
+    pub fleet: Arc<Fleet>,
     plans: Plans,
     turns: Arc<Semaphore>,
     /// Workspaces by the hash of a key, and until when that is believed.
@@ -127,12 +133,14 @@ impl App {
         process: Arc<Process>,
         services: Services,
         input: InputOptions,
+        fleet: Arc<Fleet>,
         settings: ServerSettings,
     ) -> Self {
         Self {
             plans: Plans::new(settings.plans),
             turns: Arc::new(Semaphore::new(settings.workers.get())),
             traffic: Traffic::default(),
+            fleet,
             workspaces: DashMap::new(),
             process,
             services,
@@ -196,17 +204,35 @@ impl App {
         self.process.store.settings().api_key.is_some()
     }
 
+    /// The streams of the process: its own and those of the fleet that run.
+    pub fn streams(&self) -> Vec<RunningStream> {
+        let of_fleet = self.fleet.streams().into_iter().filter_map(|stream| {
+            Some(RunningStream {
+                name: stream.id,
+                definition: stream.definition,
+                figures: stream.figures?,
+                cache: stream.cache,
+            })
+        });
+        self.process.streams().into_iter().chain(of_fleet).collect()
+    }
+
     /// Whether all that has to be there for the first request is there.
     pub fn is_ready(&self) -> bool {
-        true
+        self.services.models.preloading().is_done()
     }
 
     /// The plan of a definition.
     ///
     /// # Errors
     /// If it does not compile.
-    pub fn plan(&self, fetched: &Fetched) -> Result<Arc<crate::plan::Plan>, Rejection> {
-        Ok(self.plans.get(fetched)?)
+    pub fn plan(
+        &self,
+        fetched: &Fetched,
+        api_key: Option<&ApiKey>,
+    ) -> Result<Arc<Plan>, Rejection> {
+        let library = StoreLibrary::new(&self.process.store, api_key.cloned());
+        Ok(self.plans.get(fetched, &library.inner_workflows())?)
     }
 
     /// How many plans are kept.
@@ -240,11 +266,12 @@ impl App {
     /// # Errors
     /// If the definition does not compile or a block refuses its parameters.
     pub fn engine(&self, order: &Order) -> Result<Engine, Rejection> {
-        let plan = self.plan(&order.fetched)?;
+        let plan = self.plan(&order.fetched, order.api_key.as_ref())?;
         let services = Services {
             cache: Arc::default(),
             disable_sinks: order.disable_sinks || self.services.disable_sinks,
             profile: order.profile.clone(),
+            api_key: order.api_key.clone(),
             ..self.services.clone()
         };
         Ok(Engine::new(plan, services, self.input.clone())?)

@@ -9,11 +9,13 @@
 //! Binds to the address it is given; nothing is bound unless asked for.
 
 mod app;
+mod blocks;
 mod body;
 mod caller;
 mod fields;
 mod images;
 mod infer;
+mod interfaces;
 mod layers;
 pub mod listener;
 pub mod logs;
@@ -48,6 +50,8 @@ pub fn routes() -> Vec<Route> {
     [
         service::routes(),
         workflows::routes(),
+        interfaces::routes(),
+        blocks::routes(),
         infer::routes(),
         models::routes(),
         other_models::routes(),
@@ -61,8 +65,10 @@ pub fn routes() -> Vec<Route> {
 /// The router of a server of workflows.
 pub fn router(app: Arc<App>) -> Router {
     let operation = operation::routes().with_state(app.process.clone());
+    let pipelines = pipelines::routes(app.fleet.clone(), &app.settings);
     table::router(routes())
         .merge(operation)
+        .merge(pipelines)
         .fallback(service::unknown)
         .method_not_allowed_fallback(service::unknown)
         .layer(from_fn_with_state(app.clone(), layers::workspaces))

@@ -7,7 +7,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
-use super::{LostReason, SourceError, SourceUri};
+use super::{LostReason, SourceError, SourceUri, memory};
 use crate::redact::{Redacted, scrub};
 
 /// Starts GStreamer; further calls cost nothing.
@@ -15,6 +15,7 @@ pub(crate) fn init() -> Result<(), SourceError> {
     static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
     STARTED
         .get_or_init(|| {
+            memory::limit();
             gst::init().map_err(|e| e.to_string())?;
             prefer_reference_decoders();
             quieten();
@@ -64,7 +65,7 @@ pub(crate) fn package_of_element(factory: &str) -> &'static str {
         | "jpegdec" | "souphttpsrc" | "videoflip" | "vp8dec" | "vp9dec" => {
             "gstreamer1.0-plugins-good"
         }
-        "h264parse" | "h265parse" | "av1dec" => "gstreamer1.0-plugins-bad",
+        "h264parse" | "h265parse" | "av1dec" | "srtsrc" | "tsdemux" => "gstreamer1.0-plugins-bad",
         _ if factory.starts_with("avdec_") => "gstreamer1.0-libav",
         _ if factory.starts_with("rtp") => "gstreamer1.0-plugins-good",
         _ => "gstreamer1.0-plugins-base",
@@ -196,8 +197,7 @@ fn lacks_video(error: &glib::Error, debug: &str) -> bool {
         || error.matches(gst::StreamError::CodecNotFound)
 }
 
-/// GStreamer's message as one clause: no address with secrets, no full stop, and instead of its
-/// catch-all texts what they stand for.
+/// GStreamer's message as one clause, and instead of its catch-all texts what they stand for.
 fn reason_of(error: &glib::Error, debug: &str) -> String {
     if lacks_video(error, debug) {
         return "it has no video stream".to_owned();
@@ -208,6 +208,11 @@ fn reason_of(error: &glib::Error, debug: &str) -> String {
         text if text.starts_with("Could not open resource for") && !details.is_empty() => &details,
         text => text,
     };
+    clause(text)
+}
+
+/// A message as one clause: no address with secrets, lower case, no full stop.
+pub(crate) fn clause(text: &str) -> String {
     let text = scrub(text.trim_end_matches("(Generic error)"));
     let text = text.trim().trim_end_matches('.');
     let mut chars = text.chars();

@@ -39,6 +39,7 @@ pub use follow::{FollowSpec, Followed, Follower, warm};
 pub use intake::{Inlet, Intake, LIVE_WAIT, Notice, Observer, Pace};
 pub use report::{Report, Reporter};
 
+use crate::allocator;
 use crate::clock::Clock;
 use crate::definition::error::WorkflowError;
 use crate::definitions::DefinitionStamp;
@@ -225,7 +226,10 @@ impl Stream {
         drop(self.results);
         // Neither thread can panic: blocks run behind a catch.
         let _ = self.collector.join();
-        self.entry.join().unwrap_or(End::Stopped)
+        let end = self.entry.join().unwrap_or(End::Stopped);
+        // Nobody may need the memory of its frames again.
+        allocator::release();
+        end
     }
 
     /// Stops the stream and drops the results that were not taken. Returns when its last thread has

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use millrace::values::Matrix;
+use millrace::values::image::YuvFrame;
 
 /// Synthetic: 300 frames at 25 per second, 640×360, frame number in the picture.
 pub const SHAPES: &str = "fixtures/video/shapes_a_640x360_25fps.mp4";
@@ -55,4 +56,13 @@ pub fn scramble(bytes: &mut [u8]) {
 /// Place of a box's type in a file.
 pub fn place_of(bytes: &[u8], kind: &[u8; 4]) -> usize {
     bytes.windows(4).position(|w| w == kind).unwrap()
+}
+
+/// [`number_in_picture`] of a frame whose planes are still the decoder's.
+pub fn number_in_luma(frame: &YuvFrame) -> u32 {
+    let (luma, stride) = frame.planes.plane(0);
+    (0..24).fold(0, |number, bit| {
+        let (x, y) = (10 * bit + 5, frame.height - 5);
+        number * 2 + u32::from(luma[y * stride + x] > 127)
+    })
 }

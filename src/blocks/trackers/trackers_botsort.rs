@@ -33,11 +33,14 @@ pub static BLOCK: BlockSpec = BlockSpec {
         tracking::IMAGE,
         tracking::DETECTIONS,
         Field::optional("minimum_iou_threshold_first_assoc", SHARE, "0.2")
-            .about("Least overlap times confidence at which a certain box continues a track."),
+            .about("Least overlap times confidence at which a certain box continues a track.")
+            .always_visible(),
         Field::optional("minimum_iou_threshold_second_assoc", SHARE, "0.5")
-            .about("Least overlap at which a doubtful box continues a track."),
+            .about("Least overlap at which a doubtful box continues a track.")
+            .always_visible(),
         Field::optional("minimum_iou_threshold_unconfirmed_assoc", SHARE, "0.3")
-            .about("Least overlap times confidence at which a box continues a new track."),
+            .about("Least overlap times confidence at which a box continues a new track.")
+            .always_visible(),
         tracking::consecutive("2"),
         tracking::BUFFER,
         tracking::activation("0.7"),
@@ -242,17 +245,20 @@ impl BotSort {
         by_confidence: bool,
     ) {
         let (all, frame) = (&self.tracks, round.frame);
-        let similarity = |i: usize, j: usize| {
-            let overlap = iou(&all[tracks[i]].corners(), &frame.boxes[rows[j]]);
+        let similarity = |corners: &[f64; 4], j: usize| {
+            let overlap = iou(corners, &frame.boxes[rows[j]]);
             if by_confidence {
                 overlap * frame.confidence(rows[j], 1.0) as f32
             } else {
                 overlap
             }
         };
-        let pairs = round
-            .matcher
-            .most_similar(tracks.len(), rows.len(), similarity, |_, _, s| s >= least);
+        let pairs = round.matcher.most_similar(
+            (tracks.len(), rows.len()),
+            least,
+            |i| all[tracks[i]].corners(),
+            similarity,
+        );
         for &(i, j) in pairs {
             let (track, row) = (&mut self.tracks[tracks[i]], rows[j]);
             track.hit(&frame.boxes[row]);

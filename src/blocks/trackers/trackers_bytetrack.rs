@@ -31,7 +31,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
         tracking::IMAGE,
         tracking::DETECTIONS,
         Field::optional("minimum_iou_threshold", SHARE, "0.1")
-            .about("Least overlap at which a box continues a track."),
+            .about("Least overlap at which a box continues a track.")
+            .always_visible(),
         tracking::consecutive("2"),
         tracking::BUFFER,
         tracking::activation("0.7"),
@@ -125,10 +126,10 @@ impl ByteTrack {
     ) {
         let (tracks, waiting, least) = (&self.tracks, &self.waiting, self.least_overlap);
         let pairs = self.matcher.most_similar(
-            waiting.len(),
-            rows.len(),
-            |i, j| iou(&tracks[waiting[i]].corners(), &frame.boxes[rows[j]]),
-            |_, _, overlap| overlap >= least,
+            (waiting.len(), rows.len()),
+            least,
+            |i| tracks[waiting[i]].corners(),
+            |corners, j| iou(corners, &frame.boxes[rows[j]]),
         );
         for &(i, j) in pairs {
             let track = &mut self.tracks[self.waiting[i]];

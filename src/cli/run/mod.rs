@@ -13,12 +13,17 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::cameras::CameraArgs;
+use super::outbox::OutboxPlaceArgs;
 use super::store::{self, StoreArgs};
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::blocks::CacheStore;
-use crate::blocks::Services;
+use crate::blocks::{Family, Services};
 use crate::clock::Clock;
-use crate::definitions::{DefinitionKey, DefinitionStore, Demand, Fetched, Refresher};
+use crate::definitions::{
+    DefinitionKey, DefinitionStore, Demand, Fetched, Refresher, StoreLibrary,
+};
+use crate::delivery::Counts;
 use crate::delivery::webhook::{Condition, Webhook};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::http::{Listening, Process, RunningStream, Server, operation};
@@ -49,7 +54,8 @@ Exit code: 0 all well, 1 a stream failed or frames had errors, 2 refused before 
 pub struct RunArgs {
     /// File of the definition, or `workspace/workflow` of the platform.
     definition: PathBuf,
-    /// Where frames come from: a file, rtsp://, rtsps://, http(s)://, /dev/video0, videotestsrc://.
+    /// Where frames come from: a file, rtsp://, rtsps://, http(s):// (file, MJPEG, HLS), udp://, srt://,
+    /// /dev/video0, videotestsrc://.
     /// May stand several times; each source is a stream with state of its own.
     #[arg(long = "source", value_name = "URI", required = true)]
     sources: Vec<String>,
@@ -110,11 +116,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
     #[command(flatten)]
+    cameras: CameraArgs,
+    #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
     image_urls: ImageUrlArgs,
     #[command(flatten)]
     host: HostArgs,
+    #[command(flatten)]
+    outbox: OutboxPlaceArgs,
 }
 
 /// Why nothing was run.
@@ -152,13 +162,15 @@ struct Job<'a> {
 }
 
 fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
-    let services = host::services(&args.host).map_err(LoadError::from)?;
+    let services = host::services(&args.host, &args.outbox)?;
     let store = store::open(services.clock.clone())?;
     let key = store::key(&args.definition, &args.store);
     let fetched = store
         .get_blocking(&key, Demand::Cached)
         .map_err(LoadError::from)?;
-    let plan = Arc::new(Plan::compile(&fetched.definition).map_err(LoadError::from)?);
+    let library = StoreLibrary::inside(&store, &key);
+    let plan = Plan::compile_with(&fetched.definition, &library.inner_workflows());
+    let plan = Arc::new(plan.map_err(LoadError::from)?);
     let image_input = image_input(args, &plan)?;
     let parameters = parameters(args, &plan)?;
     let specs = source_specs(args)?;
@@ -173,6 +185,11 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
         .map_err(|e| RunError::Arguments(format!("--webhook: {e}")))?;
     if let Some(condition) = &args.webhook_when {
         known_output(&plan, "--webhook-when", condition.output())?;
+    }
+    if webhook.is_some() || args.outbox.is_named() || has_sinks(&plan) {
+        // What waits from the last time goes out now, and an outbox that cannot be used shows now.
+        let opened = services.dispatcher.resume();
+        opened.map_err(|e| RunError::Arguments(e.to_string()))?;
     }
     if let Some(name) = &args.video_output {
         known_output(&plan, "--video-output", name)?;
@@ -192,6 +209,12 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
         webhook,
         specs,
     })
+}
+
+/// Whether a step of the definition sends something out.
+fn has_sinks(plan: &Plan) -> bool {
+    let mut specs = plan.steps.iter().map(|step| step.step.spec);
+    specs.any(|spec| spec.family == Family::Sink)
 }
 
 fn known_output(plan: &Plan, flag: &str, name: &str) -> Result<(), RunError> {
@@ -231,8 +254,8 @@ fn parameters(args: &RunArgs, plan: &Plan) -> Result<RuntimeInputs, RunError> {
                 "--param {text}: write NAME=VALUE"
             )));
         };
-        let Some(input) = plan.inputs().iter().find(|i| &*i.name == name) else {
-            let known: Vec<&str> = plan.inputs().iter().map(|i| &*i.name).collect();
+        let Some(input) = plan.declared_inputs().find(|i| &*i.name == name) else {
+            let known: Vec<&str> = plan.declared_inputs().map(|i| &*i.name).collect();
             return Err(RunError::Arguments(format!(
                 "--param {name}: the definition has no such input; its inputs: {}",
                 known.join(", ")
@@ -263,6 +286,7 @@ fn source_specs(args: &RunArgs) -> Result<Vec<SourceSpec>, RunError> {
             spec.video_identifier = args.video_ids.get(i).map(|id| id.as_str().into());
             spec.realtime = args.realtime;
             spec.max_fps = args.max_fps;
+            args.cameras.apply(&mut spec);
             Ok(spec)
         })
         .collect()
@@ -333,18 +357,20 @@ impl Job<'_> {
             }
         }
         progress.clear();
-        let delivered = self
-            .webhook
-            .as_ref()
-            .map(|_| self.services.dispatcher.close(LAST_EVENTS));
+        let delivered = self.services.dispatcher.close(LAST_EVENTS);
         let elapsed = self.services.clock.monotonic().saturating_sub(started);
         for (name, finished) in &summaries {
             failures += usize::from(progress::summarise(name, finished, elapsed));
         }
-        if let (Some(counts), Some(webhook)) = (delivered, &self.webhook) {
-            say!("events to {}: {counts}", webhook.redacted_url());
-            failures += usize::from(counts.lost() > 0);
+        if let Some(webhook) = &self.webhook {
+            say!("events to {}: {delivered}", webhook.redacted_url());
+        } else if delivered != Counts::default() {
+            say!("events: {delivered}");
         }
+        if delivered.waiting > 0 {
+            say!("what waits is delivered with the next start; `millrace outbox list` shows it");
+        }
+        failures += usize::from(delivered.lost() > 0);
         if failures == 0 {
             ExitCode::SUCCESS
         } else {

@@ -348,7 +348,10 @@ impl ModelStore {
             return Ok(Loaded::new(model, Source::Folder, &package, None));
         }
         let remote = self.remote.as_ref().ok_or_else(|| self.unknown(id))?;
-        suits(id, &remote.task(id, key)?, wanted)?;
+        // The older protocol tells the task with the rest, and what it tells is looked at below.
+        if remote.settings().packages {
+            suits(id, &remote.task(id, key)?, wanted)?;
+        }
         let (model, found) = remote.open(id, key, |package| {
             suits(id, &package.task, wanted)?;
             self.make(id, package, None)
