@@ -19,6 +19,7 @@ pub mod declaration;
 mod declared;
 mod error;
 mod health;
+mod memory;
 mod pipeline;
 mod reference;
 mod report;
@@ -32,6 +33,7 @@ mod tests;
 mod updates;
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -57,6 +59,7 @@ use crate::engine::Engine;
 use crate::sources::SourceSpec;
 use crate::streams::Figures;
 use crate::values::deserialise::InputOptions;
+use memory::Release;
 use pipeline::Pipeline;
 use runner::Built;
 
@@ -78,6 +81,8 @@ type Pipelines = IndexMap<Arc<str>, Arc<Pipeline>>;
 pub struct Fleet {
     host: Arc<Host>,
     pipelines: Arc<Mutex<Pipelines>>,
+    /// Pipelines that ended so far.
+    ended: Arc<AtomicU64>,
     _sweeper: Sender<Infallible>,
 }
 
@@ -115,12 +120,16 @@ impl Fleet {
         let pipelines: Arc<Mutex<Pipelines>> = Arc::default();
         let (sweeper, stopped) = bounded::<Infallible>(0);
         let swept = Arc::downgrade(&pipelines);
+        let ended: Arc<AtomicU64> = Arc::default();
+        let (gone, clock) = (ended.clone(), services.clock.clone());
         thread::Builder::new().name("fleet".into()).spawn(move || {
+            let mut release = Release::default();
             while stopped.recv_timeout(SWEEP) == Err(RecvTimeoutError::Timeout) {
-                match swept.upgrade() {
-                    Some(pipelines) => sweep(&pipelines),
-                    None => return,
-                }
+                let Some(pipelines) = swept.upgrade() else {
+                    return;
+                };
+                sweep(&pipelines, &gone);
+                release.look(gone.load(Ordering::Relaxed), &*clock);
             }
         })?;
         let host = Host {
@@ -131,6 +140,7 @@ impl Fleet {
         Ok(Self {
             host: Arc::new(host),
             pipelines,
+            ended,
             _sweeper: sweeper,
         })
     }
@@ -280,6 +290,7 @@ impl Fleet {
         if !pipeline.wait_end(GOING) {
             tracing::warn!(pipeline = %id, "what is left of it ends by itself");
         }
+        self.ended.fetch_add(1, Ordering::Relaxed);
         tracing::info!(pipeline = %id, "terminated");
         Ok(())
     }
@@ -390,11 +401,12 @@ fn health_of(pipeline: &Arc<Pipeline>) -> StreamHealth {
 
 /// Removes pipelines that ended and whose results were taken or are too old, and ends those that
 /// nobody consumes.
-fn sweep(pipelines: &Mutex<Pipelines>) {
+fn sweep(pipelines: &Mutex<Pipelines>, ended: &AtomicU64) {
     let all: Vec<Arc<Pipeline>> = lock(pipelines).values().cloned().collect();
     for pipeline in all.iter().filter(|pipeline| is_due(pipeline)) {
         tracing::info!(pipeline = %pipeline.id, "removed");
         pipeline.tell_stop();
+        ended.fetch_add(1, Ordering::Relaxed);
         let mut pipelines = lock(pipelines);
         let same = |known: &Arc<Pipeline>| Arc::ptr_eq(known, pipeline);
         if pipelines.get(&pipeline.id).is_some_and(same) {
