@@ -29,7 +29,9 @@ run_packages=(
     gstreamer1.0-x            # the window of --preview
 )
 # Peers that tests talk to; the RTSP server is a library above, HTTP receivers are part of the tests.
-test_packages=()
+test_packages=(
+    python3 python3-venv libgl1 # the client inference_sdk and what it draws with
+)
 
 # Headers of features2d. Their package depends on 224 others, so it is unpacked, not installed.
 features2d_package=libopencv-features2d-dev
@@ -42,6 +44,10 @@ features2d_files=(
 ort_version=1.28.0
 ort_sha256=aa4079d18f4ea7a5f3a94d80cd4bbe0f2740436626622d64d793803a20381083
 ort_folder=.cache/ort
+
+# The client that tests drive the server with.
+sdk_version=1.8.3
+sdk_folder=.cache/sdk
 
 rust_minor=88 # rust-version in Cargo.toml is 1.88
 
@@ -170,6 +176,26 @@ PYTHON
     mv "$library.new" "$library"
 }
 
+has_sdk() {
+    "$sdk_folder/bin/python" -c "
+from importlib.metadata import version
+import inference_sdk
+assert version('inference-sdk') == '$sdk_version'" >/dev/null 2>&1
+}
+
+fetch_sdk() {
+    if has_sdk; then
+        say "inference-sdk $sdk_version: there"
+        return
+    fi
+    say "inference-sdk $sdk_version: installing into $sdk_folder"
+    rm -rf "$sdk_folder"
+    python3 -m venv "$sdk_folder"
+    "$sdk_folder/bin/python" -m pip install --quiet --disable-pip-version-check \
+        "inference-sdk==$sdk_version" || fail "pip could not install inference-sdk"
+    has_sdk || fail "inference-sdk was installed but cannot be imported"
+}
+
 # Minor version of the cargo that this shell finds; nothing if there is none.
 cargo_minor() {
     { cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p'
@@ -219,5 +245,6 @@ command -v python3 >/dev/null || packages+=(python3)
 install_packages "${packages[@]}"
 unpack_features2d
 fetch_ort
+[ "${1-}" != --test ] || fetch_sdk
 check_rust
 say "done"

@@ -15,6 +15,8 @@ pub mod formatters;
 pub mod fusion;
 pub mod math;
 pub mod model;
+#[cfg(test)]
+mod properties;
 pub mod query;
 pub mod registry;
 pub mod sampling;
@@ -37,7 +39,8 @@ pub use spec::{
 
 use crate::clock::Clock;
 use crate::definition::error::ErrorClass;
-use crate::delivery::Dispatcher;
+use crate::definitions::ApiKey;
+use crate::delivery::{Dispatcher, RemoteWorkflows};
 use crate::models::ModelStore;
 use crate::values::{Batch, Detections, Image, Timestamp, Value, VideoMetadata};
 
@@ -256,12 +259,19 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Weights and sessions.
     pub models: Arc<ModelStore>,
+    /// The key that a request brought, for models of the platform; `None` stands for that of the
+    /// process.
+    pub api_key: Option<ApiKey>,
     /// Sends events out.
     pub dispatcher: Arc<Dispatcher>,
+    /// Where inner workflows go that another server is to run.
+    pub remote: Arc<RemoteWorkflows>,
     /// Values that cache blocks put aside, of one engine.
     pub cache: Arc<crate::blocks::CacheStore>,
     /// Whether sinks do nothing (dry runs).
     pub disable_sinks: bool,
+    /// Gathers where the time of a run goes, if that is wanted.
+    pub profile: Option<crate::profile::Profile>,
 }
 
 impl Default for Services {
@@ -270,9 +280,12 @@ impl Default for Services {
         Self {
             clock: Arc::new(crate::clock::SystemClock::default()),
             models: Arc::default(),
+            api_key: None,
             dispatcher: Arc::default(),
+            remote: Arc::default(),
             cache: Arc::default(),
             disable_sinks: false,
+            profile: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
-use super::{HostArgs, LoadError, REFUSED, host, load_definition};
+use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host, load_definition, store};
 use crate::clock::{Clock, SystemClock};
 use crate::definition::error::{ErrorClass, WorkflowError};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
@@ -38,6 +38,8 @@ pub struct ExecArgs {
     /// Let inputs name image files of this machine.
     #[arg(long)]
     allow_local_images: bool,
+    #[command(flatten)]
+    image_urls: ImageUrlArgs,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -90,7 +92,8 @@ pub(super) fn run(args: &ExecArgs) -> ExitCode {
 
 fn prepare(args: &ExecArgs) -> Result<Engine, LoadError> {
     let definition = load_definition(&args.definition)?;
-    let plan = Arc::new(Plan::compile(&definition)?);
+    let library = store::library()?;
+    let plan = Arc::new(Plan::compile_with(&definition, &library.inner_workflows())?);
     let options = input_options(args);
     let services = host::services_in_foreground(&args.host)?;
     Ok(Engine::new(plan, services, options)?)
@@ -99,7 +102,7 @@ fn prepare(args: &ExecArgs) -> Result<Engine, LoadError> {
 fn input_options(args: &ExecArgs) -> InputOptions {
     InputOptions {
         local_files: args.allow_local_images,
-        ..InputOptions::default()
+        ..args.image_urls.input_options()
     }
 }
 

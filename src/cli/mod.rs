@@ -14,7 +14,11 @@ mod definitions;
 mod doctor;
 mod exec;
 mod host;
+mod image_urls;
+mod models;
+mod outbox;
 mod run;
+mod serve;
 mod store;
 mod validate;
 
@@ -26,6 +30,7 @@ use serde_json::Value as Json;
 
 use crate::definition::error::WorkflowError;
 use crate::delivery::AddressPolicy;
+pub use image_urls::ImageUrlArgs;
 
 /// Runs Roboflow Workflows definitions on live cameras and recorded video.
 ///
@@ -63,12 +68,18 @@ pub struct Cli {
 pub enum Command {
     /// Run a definition on recorded files and live cameras.
     Run(Box<run::RunArgs>),
+    /// Serve workflows and models over HTTP, as a drop-in for the server of `inference_sdk`.
+    Serve(Box<serve::ServeArgs>),
     /// Run a definition once per line of inputs and print the results as JSON Lines.
     Exec(exec::ExecArgs),
     /// How fresh a running process is; refresh its definitions; compare two definitions.
     Definitions(definitions::DefinitionsArgs),
+    /// The models of this machine: list them, fetch one from the platform, remove one.
+    Models(models::ModelsArgs),
     /// Find out what is wrong on this machine, and say what mends it.
     Doctor(doctor::DoctorArgs),
+    /// Events that wait for their receivers: list, show, retry, drop, export; test a receiver.
+    Outbox(outbox::OutboxArgs),
     /// Check a definition and say everything that is wrong with it.
     Validate(validate::ValidateArgs),
     /// List the blocks that definitions may use, or describe one.
@@ -99,9 +110,12 @@ impl Cli {
         init_log(&self.log);
         match self.command {
             Command::Run(args) => run::run(&args),
+            Command::Serve(args) => serve::run(&args),
             Command::Exec(args) => exec::run(&args),
             Command::Definitions(args) => definitions::run(&args),
+            Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Outbox(args) => outbox::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),
         }
@@ -141,7 +155,11 @@ enum LoadError {
     #[error(transparent)]
     Definition(#[from] crate::definitions::DefinitionError),
     #[error(transparent)]
+    Outbox(#[from] crate::delivery::outbox::OutboxError),
+    #[error(transparent)]
     Setting(#[from] crate::definitions::settings::SettingError),
+    #[error(transparent)]
+    Remote(#[from] crate::delivery::remote::NoSeconds),
 }
 
 impl LoadError {

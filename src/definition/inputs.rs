@@ -20,6 +20,9 @@ pub enum InputType {
     Batch(i64),
     /// A scalar with its default.
     Parameter(Json),
+    /// A scalar that callers neither see nor set: the default of an inner workflow's input that
+    /// nothing is bound to.
+    Constant(Json),
 }
 
 /// An input of a definition.
@@ -31,6 +34,31 @@ pub struct InputDef {
     pub input_type: InputType,
     /// Declared kinds.
     pub kinds: Vec<String>,
+}
+
+impl InputDef {
+    /// The name of its type in a definition.
+    pub fn type_name(&self) -> &'static str {
+        match self.input_type {
+            InputType::Image => "WorkflowImage",
+            InputType::VideoMetadata => "WorkflowVideoMetadata",
+            InputType::Batch(_) => "WorkflowBatchInput",
+            InputType::Parameter(_) | InputType::Constant(_) => "WorkflowParameter",
+        }
+    }
+
+    /// Whether it has one value, and no batch.
+    pub fn is_scalar(&self) -> bool {
+        matches!(
+            self.input_type,
+            InputType::Parameter(_) | InputType::Constant(_)
+        )
+    }
+
+    /// Whether the definition declares it, for callers to give.
+    pub fn is_declared(&self) -> bool {
+        !matches!(self.input_type, InputType::Constant(_))
+    }
 }
 
 pub(super) fn parse_input(

@@ -57,10 +57,13 @@ pub(super) fn check(version: Option<&Json>) -> Result<(), WorkflowError> {
     if epoch == 0 && release[0] == OWN_RELEASE[0] && newer.is_le() {
         return Ok(());
     }
+    // The order of the two bounds is the reference's.
     let message = format!(
-        "no execution engine satisfies >={},<{}.0.0; available: {ENGINE_VERSION}",
+        "Workflow definition requested Execution Engine in version: `<{}.0.0,>={}` which cannot be \
+         found in existing setup. Available Execution Engines versions: \
+         `[<Version('{ENGINE_VERSION}')>]`.",
+        release[0].saturating_add(1),
         text.trim(),
-        release[0].saturating_add(1)
     );
     Err(WorkflowError::new(
         ErrorClass::NotSupportedExecutionEngine,

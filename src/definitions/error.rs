@@ -111,27 +111,30 @@ impl PlatformError {
     }
 
     /// The words that clients of the reference know.
-    fn client_message(&self) -> &'static str {
-        match self.status() {
-            401 => {
-                "Unauthorized access to roboflow API - check API key and make sure the key is valid for workspace you use. Visit https://docs.roboflow.com/api-reference/authentication#retrieve-an-api-key to learn how to retrieve one."
-            }
-            402 => {
-                "Not enough credits to perform this request. Verify your workspace billing page."
-            }
-            403 => {
-                "Unauthorized access to roboflow API - check API key and make sure the key is valid and have required scopes. Visit https://docs.roboflow.com/api-reference/authentication#retrieve-an-api-key to learn how to retrieve one."
-            }
-            404 => {
-                "Requested Roboflow resource not found. Make sure that workspace, project or model you referred in request exists."
-            }
-            423 => {
-                "Roboflow API usage is paused. Please contact your workspace administrator to re-enable api keys."
-            }
-            502 => "Internal error. Request to Roboflow API failed.",
-            504 => "Timeout when attempting to connect to Roboflow API.",
-            _ => "Internal error. Could not connect to Roboflow API.",
+    pub fn client_message(&self) -> &'static str {
+        client_words(self.status())
+    }
+}
+
+/// The words that clients of the reference know for a status of the platform.
+pub(crate) fn client_words(status: u16) -> &'static str {
+    match status {
+        401 => {
+            "Unauthorized access to roboflow API - check API key and make sure the key is valid for workspace you use. Visit https://docs.roboflow.com/api-reference/authentication#retrieve-an-api-key to learn how to retrieve one."
         }
+        402 => "Not enough credits to perform this request. Verify your workspace billing page.",
+        403 => {
+            "Unauthorized access to roboflow API - check API key and make sure the key is valid and have required scopes. Visit https://docs.roboflow.com/api-reference/authentication#retrieve-an-api-key to learn how to retrieve one."
+        }
+        404 => {
+            "Requested Roboflow resource not found. Make sure that workspace, project or model you referred in request exists."
+        }
+        423 => {
+            "Roboflow API usage is paused. Please contact your workspace administrator to re-enable api keys."
+        }
+        502 => "Internal error. Request to Roboflow API failed.",
+        504 => "Timeout when attempting to connect to Roboflow API.",
+        _ => "Internal error. Could not connect to Roboflow API.",
     }
 }
 

@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::values::Timestamp;
 
 /// Version of the reference server whose protocol this is; the platform may ask for one.
-const PROTOCOL_VERSION: &str = "1.8.3";
+pub(crate) const PROTOCOL_VERSION: &str = "1.8.3";
 /// Largest answer that is read.
 const MAX_ANSWER: usize = 32 << 20;
 /// Time that a connection may take to come about, if the whole exchange has more.
@@ -196,15 +196,7 @@ impl Platform {
     }
 
     fn through_gateway(&self, url: Url) -> Url {
-        let Some(gateway) = &self.settings.gateway else {
-            return url;
-        };
-        let mut proxy = gateway.clone();
-        if let Ok(mut path) = proxy.path_segments_mut() {
-            path.pop_if_empty().push("proxy");
-        }
-        proxy.query_pairs_mut().append_pair("url", url.as_str());
-        proxy
+        self.settings.through_gateway(url)
     }
 
     fn failure(&self, error: reqwest::Error) -> PlatformError {
@@ -249,7 +241,7 @@ impl Platform {
 }
 
 /// The innermost causes of an error; the outer ones only say that a request failed.
-fn reason(error: &reqwest::Error) -> String {
+pub(crate) fn reason(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut cause = error.source();
     while let Some(inner) = cause {

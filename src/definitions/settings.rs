@@ -7,6 +7,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::key::ApiKey;
+use crate::definition::inner::Limits;
 
 /// How definitions are fetched and kept.
 #[derive(Clone, Debug)]
@@ -31,6 +32,9 @@ pub struct Settings {
     pub patience: Duration,
     /// How often watched files are looked at.
     pub poll: Duration,
+    /// `WORKFLOWS_MAX_INNER_WORKFLOW_DEPTH`, 4, and `WORKFLOWS_MAX_INNER_WORKFLOW_COUNT`, 32: how
+    /// far definitions may nest.
+    pub nesting: Limits,
 }
 
 /// How the platform is asked.
@@ -48,6 +52,21 @@ pub struct PlatformSettings {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How often an attempt is made again before it counts as failed.
     pub again: Again,
+}
+
+impl PlatformSettings {
+    /// The address to ask for this one: itself, or the gateway with it as a parameter.
+    pub(crate) fn through_gateway(&self, url: Url) -> Url {
+        let Some(gateway) = &self.gateway else {
+            return url;
+        };
+        let mut proxy = gateway.clone();
+        if let Ok(mut path) = proxy.path_segments_mut() {
+            path.pop_if_empty().push("proxy");
+        }
+        proxy.query_pairs_mut().append_pair("url", url.as_str());
+        proxy
+    }
 }
 
 /// When an attempt is made again at once, before it counts as failed.
@@ -105,6 +124,7 @@ impl Settings {
             folder: None,
             patience: Duration::from_secs(3),
             poll: Duration::from_millis(250),
+            nesting: Limits::default(),
         }
     }
 
@@ -149,6 +169,9 @@ impl Settings {
             "RETRY_CONNECTION_ERRORS_TO_ROBOFLOW_API",
             &mut again.connections,
         )?;
+        let nesting = &mut settings.nesting;
+        env.size("WORKFLOWS_MAX_INNER_WORKFLOW_DEPTH", &mut nesting.depth)?;
+        env.size("WORKFLOWS_MAX_INNER_WORKFLOW_COUNT", &mut nesting.count)?;
         Ok(settings.checked())
     }
 
@@ -161,14 +184,14 @@ impl Settings {
 }
 
 /// Reads variables by type; what is not set leaves the default.
-struct Env<F>(F);
+pub(crate) struct Env<F>(pub(crate) F);
 
 impl<F: Fn(&str) -> Option<String>> Env<F> {
-    fn text(&self, name: &str) -> Option<String> {
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
         (self.0)(name)
     }
 
-    fn url(&self, name: &'static str) -> Result<Option<Url>, SettingError> {
+    pub(crate) fn url(&self, name: &'static str) -> Result<Option<Url>, SettingError> {
         let wanted = "an address such as https://api.roboflow.com";
         self.text(name)
             .map(|text| {
@@ -182,7 +205,11 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             .transpose()
     }
 
-    fn seconds(&self, name: &'static str, to: &mut Duration) -> Result<(), SettingError> {
+    pub(crate) fn seconds(
+        &self,
+        name: &'static str,
+        to: &mut Duration,
+    ) -> Result<(), SettingError> {
         let wanted = "a number of seconds";
         if let Some(text) = self.text(name) {
             let seconds = text.trim().parse::<f64>().ok();
@@ -193,7 +220,16 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         Ok(())
     }
 
-    fn number(&self, name: &'static str, to: &mut u32) -> Result<(), SettingError> {
+    fn size(&self, name: &'static str, to: &mut usize) -> Result<(), SettingError> {
+        let mut number = 0;
+        self.number(name, &mut number)?;
+        if self.text(name).is_some() {
+            *to = number as usize;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn number(&self, name: &'static str, to: &mut u32) -> Result<(), SettingError> {
         let wanted = "a whole number";
         if let Some(text) = self.text(name) {
             *to = text
@@ -204,7 +240,7 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
         Ok(())
     }
 
-    fn switch(&self, name: &'static str, to: &mut bool) -> Result<(), SettingError> {
+    pub(crate) fn switch(&self, name: &'static str, to: &mut bool) -> Result<(), SettingError> {
         let wanted = "`true` or `false`";
         if let Some(text) = self.text(name) {
             *to = match text.trim().to_ascii_lowercase().as_str() {

@@ -9,6 +9,7 @@
 //!
 //! A backlog is bounded in events and bytes; [`Overflow`] names what happens beyond.
 
+pub(super) mod lanes;
 mod memory;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub use memory::MemoryBacklog;
 use super::request::Request;
 
 /// What happens to an event for which there is no room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Overflow {
     /// The new event is refused.
     Refuse,
@@ -28,6 +29,17 @@ pub enum Overflow {
     DropOldest,
     /// Whoever puts the event in waits until there is room.
     Block,
+}
+
+impl Overflow {
+    /// Name in arguments, reports and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::DropOldest => "drop-oldest",
+            Self::Block => "block",
+        }
+    }
 }
 
 /// Bounds of a backlog.
@@ -85,12 +97,15 @@ pub enum Claim {
 /// Result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// The event is done with: delivered or given up.
+    /// The event is done with: delivered.
     Done,
     /// The event is to be sent again, not before this time.
     Again(Duration),
     /// As [`Self::Again`], and no other event of the receiver goes before that time either.
     Pause(Duration),
+    /// No further attempt: the event was not delivered. A backlog that outlives the process keeps it
+    /// for somebody to look at.
+    GivenUp,
 }
 
 /// Why an event was not put in.
@@ -102,6 +117,8 @@ pub enum PutError {
     Retired,
     /// Delivery is being closed.
     Closed,
+    /// The place where events are kept cannot be written, and the policy is to refuse.
+    Storage,
 }
 
 /// Events that wait for one receiver.
@@ -112,8 +129,14 @@ pub trait Backlog: Send + Sync {
     /// Hands out the next event that may be sent at this time.
     fn claim(&self, now: Duration) -> Claim;
 
-    /// Takes the result of an attempt.
-    fn settle(&self, claimed: &Claimed, settlement: Settlement);
+    /// Takes the result of an attempt, with what went wrong if something did.
+    fn settle(&self, claimed: &Claimed, settlement: Settlement, error: Option<&str>);
+
+    /// Whether events outlive the process. Failures that may pass are then tried again for as long
+    /// as the backlog keeps the event, and what is left when delivery closes is not lost.
+    fn durable(&self) -> bool {
+        false
+    }
 
     /// Closes the backlog for good if nothing waits in it, and says whether it did.
     fn retire(&self) -> bool;
@@ -121,7 +144,7 @@ pub trait Backlog: Send + Sync {
     /// Takes no more events; those that wait stay.
     fn close(&self);
 
-    /// Gives up everything that waits, and returns how many events those were.
+    /// Lets go of everything that waits, and returns how many events are lost by that.
     fn discard(&self) -> usize;
 
     /// Number of events that wait or are under way.

@@ -5,7 +5,6 @@
 //! 303 turns into GET, 302 too, 301 only for POST, 307 and 308 keep method and body. Credentials
 //! do not follow to another host. Only the status of an answer counts; its body is thrown away.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,11 +15,12 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Method, StatusCode};
 use url::Url;
 
-use super::address::{self, AddressPolicy, AddressRefused, GlobalResolver};
-use super::redacted::Redacted;
+use super::address::{self, AddressPolicy, AddressRefused};
 use super::request::{Request, RequestError};
 use super::retry;
 use crate::clock::Clock;
+use crate::network::{self, CheckedResolver};
+use crate::redact::Redacted;
 
 /// Redirects followed for one attempt.
 const MAX_REDIRECTS: usize = 30;
@@ -30,10 +30,21 @@ const MAX_ANSWER: usize = 64 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a receiver answered to an attempt that succeeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// HTTP status.
+    /// HTTP status; 200 where a receiver that does not speak HTTP confirmed the event.
     pub status: u16,
+    /// What such a receiver confirmed.
+    pub said: Option<String>,
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.said {
+            Some(said) => f.write_str(said),
+            None => write!(f, "{} {}", self.status, phrase(self.status)),
+        }
+    }
 }
 
 /// Why an attempt failed.
@@ -162,23 +173,11 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Clients that trust the certificate authorities of the machine. Where it has none, `https`
-    /// receivers fail their check, and the others are served all the same.
     pub(super) fn new() -> Result<Self, reqwest::Error> {
-        Self::built(Client::builder).or_else(|_| {
-            tracing::warn!(
-                "no certificate authorities on this machine (package ca-certificates): \
-                 https receivers cannot be verified"
-            );
-            Self::without_authorities()
-        })
+        network::clients(Self::built)
     }
 
-    fn without_authorities() -> Result<Self, reqwest::Error> {
-        Self::built(|| Client::builder().tls_certs_only([]))
-    }
-
-    fn built(builder: impl Fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
+    fn built(builder: fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
         let builder = || {
             builder()
                 .redirect(Policy::none())
@@ -188,7 +187,10 @@ impl Clients {
         };
         Ok(Self {
             open: builder().build()?,
-            strict: builder().no_proxy().dns_resolver(GlobalResolver).build()?,
+            strict: builder()
+                .no_proxy()
+                .dns_resolver(CheckedResolver::global())
+                .build()?,
         })
     }
 
@@ -216,7 +218,8 @@ impl Clients {
             let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
             let location = header(LOCATION).and_then(|to| hop.url.join(to).ok());
             let follows = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
-            if status.is_redirection() && hop.addresses == AddressPolicy::GlobalOnly {
+            let stays = hop.addresses == AddressPolicy::GlobalOnly || hop.single_exchange;
+            if status.is_redirection() && stays {
                 return Err(AddressRefused::Redirect.into());
             }
             if let (true, Some(to)) = (follows, location) {
@@ -234,6 +237,7 @@ impl Clients {
             drain(&mut response).await;
             return Ok(Answer {
                 status: status.as_u16(),
+                said: None,
             });
         }
         Err(Failure::Redirects)
@@ -294,12 +298,8 @@ fn redirect(request: &mut Request, status: StatusCode, to: Url) -> Result<(), Fa
 }
 
 fn failure(request: &Request, error: reqwest::Error) -> Failure {
-    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(inner) = cause {
-        if let Some(refused) = inner.downcast_ref::<AddressRefused>() {
-            return refused.clone().into();
-        }
-        cause = inner.source();
+    if let Some(refused) = network::refusal(&error) {
+        return AddressRefused::from(refused.clone()).into();
     }
     let url = request.redacted_url();
     if error.is_timeout() {
@@ -310,22 +310,14 @@ fn failure(request: &Request, error: reqwest::Error) -> Failure {
     }
     Failure::Network {
         url,
-        reason: reason(&error.without_url()),
+        reason: network::reason(error),
     }
-}
-
-/// The innermost text of an error: the outer ones only repeat that sending failed.
-fn reason(error: &(dyn StdError + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(inner) = innermost.source() {
-        innermost = inner;
-    }
-    innermost.to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::HostRefused;
 
     #[test]
     fn what_may_pass_is_tried_again() {
@@ -342,7 +334,8 @@ mod tests {
             assert_eq!(status(code).retry_after(), None);
         }
         assert!(!Failure::from(AddressRefused::Redirect).retry());
-        assert!(Failure::from(AddressRefused::Unresolved("h".into())).retry());
+        let unresolved = AddressRefused::from(HostRefused::Unresolved("h".into()));
+        assert!(Failure::from(unresolved).retry());
     }
 
     #[test]
@@ -356,11 +349,6 @@ mod tests {
             failure.to_string(),
             "503 Server Error: Service Unavailable for url: http://h/p"
         );
-    }
-
-    #[test]
-    fn a_machine_without_certificate_authorities_still_has_clients() {
-        assert!(Clients::without_authorities().is_ok());
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use serde_json::{Value as Json, json};
+
 use super::client::Cause;
 
 /// Why an event was dropped without a (further) attempt: a closed set, for counters.
@@ -17,6 +19,10 @@ pub enum DropCause {
     Closed,
     /// Delivery could not be started.
     Internal,
+    /// The disk does not take it.
+    Storage,
+    /// It waited for too long.
+    Age,
 }
 
 impl DropCause {
@@ -27,6 +33,8 @@ impl DropCause {
             Self::Receivers => "receivers",
             Self::Closed => "closed",
             Self::Internal => "internal",
+            Self::Storage => "storage",
+            Self::Age => "age",
         }
     }
 }
@@ -50,6 +58,25 @@ impl Counts {
     /// Events that will not arrive.
     pub fn lost(&self) -> u64 {
         self.failed.values().chain(self.dropped.values()).sum()
+    }
+}
+
+impl Counts {
+    /// The counts for programs.
+    pub fn to_json(&self) -> Json {
+        let by_cause = |pairs: Vec<(&str, u64)>| -> Json {
+            pairs
+                .into_iter()
+                .map(|(name, n)| (name.to_owned(), Json::from(n)))
+                .collect()
+        };
+        json!({
+            "delivered": self.delivered,
+            "retried": self.retried,
+            "failed": by_cause(self.failed.iter().map(|(c, n)| (c.name(), *n)).collect()),
+            "dropped": by_cause(self.dropped.iter().map(|(c, n)| (c.name(), *n)).collect()),
+            "waiting": self.waiting,
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::Shared;
 use super::backlog::{Backlog, Claim, Claimed, Settlement};
-use super::client::{Clients, Failure};
+use super::client::{Cause, Clients, Failure};
 use super::retry;
 
 /// A receiver that has had nothing to take for so long is forgotten.
@@ -25,6 +25,7 @@ pub(super) struct Receiver {
     pub(super) changed: Notify,
     /// Attempts at the same time.
     slots: Arc<Semaphore>,
+    at_once: usize,
     /// Attempts that failed in a row.
     failures: AtomicU64,
 }
@@ -36,8 +37,14 @@ impl Receiver {
             backlog,
             changed: Notify::new(),
             slots: Arc::new(Semaphore::new(at_once)),
+            at_once,
             failures: AtomicU64::new(0),
         }
+    }
+
+    /// Attempts under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.at_once.saturating_sub(self.slots.available_permits())
     }
 
     /// Sends until nothing came for a while.
@@ -46,6 +53,9 @@ impl Receiver {
             let Ok(slot) = self.slots.clone().acquire_owned().await else {
                 return;
             };
+            if shared.stopped.load(Ordering::SeqCst) {
+                return;
+            }
             let now = shared.now();
             match self.backlog.claim(now) {
                 Claim::Event(claimed) => {
@@ -79,16 +89,20 @@ impl Receiver {
         claimed: Claimed,
         slot: OwnedSemaphorePermit,
     ) {
-        let outcome = clients.attempt(&claimed.event.request, &shared.clock).await;
-        let settlement = match outcome {
+        let clock = shared.clock.as_ref();
+        let outcome = clients.attempt(&claimed.event.request, clock).await;
+        match outcome {
             Ok(_) => {
                 shared.counters.delivered();
                 self.recovered();
-                Settlement::Done
+                self.backlog.settle(&claimed, Settlement::Done, None);
             }
-            Err(failure) => self.failed(shared, &claimed, &failure),
-        };
-        self.backlog.settle(&claimed, settlement);
+            Err(failure) => {
+                let settlement = self.failed(shared, &claimed, &failure);
+                let why = failure.to_string();
+                self.backlog.settle(&claimed, settlement, Some(&why));
+            }
+        }
         drop(slot);
         self.changed.notify_one();
         shared.settled();
@@ -101,16 +115,27 @@ impl Receiver {
         if self.failures.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(receiver = %self.name, error = %failure, "delivery fails");
         }
-        if !failure.retry() || made >= policy.attempts {
+        let most = match failure.cause() {
+            _ if claimed.event.request.single_exchange => 1,
+            Cause::Refused => policy.unwanted,
+            _ if !failure.retry() => 1,
+            _ if self.backlog.durable() => u32::MAX,
+            _ => policy.attempts,
+        };
+        if made >= most {
             shared.counters.failed(failure.cause());
             tracing::debug!(receiver = %self.name, attempts = made, error = %failure, "event given up");
-            return Settlement::Done;
+            return Settlement::GivenUp;
         }
         shared.counters.retried();
         let now = shared.now();
         let delay = policy.delay(made, retry::chance());
         match failure.retry_after() {
             Some(asked) => Settlement::Pause(now + policy.asked(asked).max(delay)),
+            // Nobody is there for the other streams either; they go on together, oldest first.
+            None if self.backlog.durable() && failure.cause() == Cause::Network => {
+                Settlement::Pause(now + delay)
+            }
             None => Settlement::Again(now + delay),
         }
     }

@@ -5,14 +5,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value as Json;
 use url::Url;
 use uuid::Uuid;
 
-use super::address::{AddressPolicy, AddressRefused, has_backslash_in_authority};
-use super::redacted::Redacted;
+use super::address::{AddressPolicy, AddressRefused};
+use crate::network::address::has_backslash_in_authority;
+use crate::redact::Redacted;
 
 /// Header by which a receiver recognises an event that it already has.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Header that names the definition which made an event.
+pub const DEFINITION: HeaderName = HeaderName::from_static("x-millrace-definition");
 
 /// A request that can be sent any number of times; it carries the same idempotency key each time.
 #[derive(Clone)]
@@ -23,6 +28,7 @@ pub struct Request {
     pub(super) body: Bytes,
     pub(super) timeout: Duration,
     pub(super) addresses: AddressPolicy,
+    pub(super) single_exchange: bool,
 }
 
 /// Why a request could not be made.
@@ -83,7 +89,36 @@ impl Request {
             body: Bytes::new(),
             timeout: Duration::from_secs(10),
             addresses,
+            single_exchange: false,
         })
+    }
+
+    /// A JSON text for a receiver that the operator named, to be posted.
+    pub fn event(url: &str, json: String) -> Result<Self, RequestError> {
+        let request = Self::new("POST", url, AddressPolicy::Any)?;
+        Ok(request.body(HeaderValue::from_static("application/json"), json))
+    }
+
+    /// The same request naming the definition that made the event, in the header
+    /// `X-Millrace-Definition`: `hash=…; version=…; source=…`, those that are known, out of the
+    /// `definition` of a result. Characters that a header cannot have become `?`.
+    #[must_use]
+    pub fn definition(mut self, stamp: &Json) -> Self {
+        let parts: Vec<String> = ["hash", "version", "source"]
+            .iter()
+            .filter_map(|name| Some(format!("{name}={}", stamp[*name].as_str()?)))
+            .collect();
+        let text: String = parts
+            .join("; ")
+            .chars()
+            .map(|c| if (' '..='~').contains(&c) { c } else { '?' })
+            .collect();
+        if let Ok(value) = HeaderValue::from_str(&text)
+            && !text.is_empty()
+        {
+            self.headers.insert(DEFINITION, value);
+        }
+        self
     }
 
     /// The same request with an encoded query (`a=1&b=2`) behind the one that the address has.
@@ -137,6 +172,14 @@ impl Request {
         }
     }
 
+    /// The same request as one exchange: redirects are not followed, and a failed attempt is not made
+    /// again. For receivers that would do twice what they are told twice.
+    #[must_use]
+    pub fn single_exchange(mut self) -> Self {
+        self.single_exchange = true;
+        self
+    }
+
     /// Where it goes, safe to show.
     pub fn redacted_url(&self) -> Redacted {
         Redacted::url(&self.url)
@@ -144,7 +187,12 @@ impl Request {
 
     /// Who receives it: scheme, host and port. Requests to one receiver share a queue.
     pub fn receiver(&self) -> String {
-        self.url.origin().ascii_serialization()
+        if matches!(self.url.scheme(), "http" | "https") {
+            return self.url.origin().ascii_serialization();
+        }
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self.url.port().map(|port| format!(":{port}"));
+        format!("{}://{host}{}", self.url.scheme(), port.unwrap_or_default())
     }
 
     /// Bytes that it takes while it waits: its body, and a round number for the rest.
@@ -224,6 +272,16 @@ mod tests {
         );
         let timeout = post("http://h/").unwrap().timeout_seconds(0);
         assert!(matches!(timeout, Err(RequestError::Timeout(0))));
+    }
+
+    #[test]
+    fn an_event_names_the_definition_that_made_it() {
+        let stamp =
+            serde_json::json!({"hash": "d86e34748e80", "version": null, "source": "f\u{e9}"});
+        let request = post("http://h/").unwrap().definition(&stamp);
+        assert_eq!(request.headers[DEFINITION], "hash=d86e34748e80; source=f?");
+        let without = post("http://h/").unwrap().definition(&Json::Null);
+        assert!(!without.headers.contains_key(DEFINITION));
     }
 
     #[test]

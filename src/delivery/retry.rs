@@ -11,12 +11,15 @@ use chrono::{DateTime, NaiveDateTime};
 /// How often and how fast failed attempts are made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts for one event, the first included.
+    /// Attempts for one event, the first included, where it does not outlive the process; an outbox
+    /// goes on trying for as long as it keeps the event.
     pub attempts: u32,
     /// Wait after the first failure.
     pub first: Duration,
     /// Longest wait.
     pub longest: Duration,
+    /// Attempts for an event that the receiver does not want (4xx but for 408, 425 and 429).
+    pub unwanted: u32,
     /// Longest `Retry-After` that is waited for; a longer one is cut to this.
     pub longest_asked: Duration,
 }
@@ -27,6 +30,7 @@ impl Default for RetryPolicy {
             attempts: 8,
             first: Duration::from_millis(500),
             longest: Duration::from_secs(30),
+            unwanted: 1,
             longest_asked: Duration::from_secs(300),
         }
     }

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
 use serde_json::Value as Json;
 
-use super::{AddressPolicy, Dispatcher, Event, PostError, Redacted, Request, RequestError};
+use super::{AddressPolicy, Dispatcher, Event, PostError, Request, RequestError};
+use crate::redact::Redacted;
 
 /// Limit for one attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,11 +105,10 @@ impl Webhook {
         if self.when.as_ref().is_some_and(|when| !when.holds(outputs)) {
             return Ok(false);
         }
-        let json = HeaderValue::from_static("application/json");
-        let request = Request::new("POST", &self.url, AddressPolicy::Any)
+        let request = Request::event(&self.url, body.to_string())
             .map_err(|error| PostError::Internal(error.to_string()))?
-            .timeout(TIMEOUT)
-            .body(json, body.to_string());
+            .definition(&body["definition"])
+            .timeout(TIMEOUT);
         self.dispatcher.post(Event {
             stream: stream.clone(),
             request: Arc::new(request),

@@ -115,14 +115,11 @@ fn package(store: &ModelStore, model: &ModelInfo, try_it: bool) -> Option<Findin
     let error = store.preload(&model.id).err();
     store.unload(&model.id);
     let finding = match error? {
-        // The package was read, so this is a family that this build cannot run.
-        ModelError::Package { path, reason } if path.ends_with("model_config.json") => {
-            Finding::warning(
-                Check::Model,
-                reason,
-                "use another model, or a millrace that runs this family",
-            )
-        }
+        error @ ModelError::UnsupportedTask { .. } => Finding::warning(
+            Check::Model,
+            error.to_string(),
+            "use another model, or a millrace that runs this family",
+        ),
         // That ONNX Runtime cannot be used is told once, by its own check.
         ModelError::Runtime { .. } | ModelError::RuntimeMissing { .. } => return None,
         error => Finding::fault(Check::Model, error.to_string(), again),

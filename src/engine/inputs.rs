@@ -11,7 +11,7 @@ use crate::definition::document::{InputDef, InputType};
 use crate::definition::error::{ErrorClass, WorkflowError};
 use crate::plan::{LineageId, Plan};
 use crate::values::deserialise::{InputOptions, deserialise};
-use crate::values::{Index, Value};
+use crate::values::{Index, Value, kind};
 
 /// What a caller hands in for one input.
 #[derive(Clone, Debug)]
@@ -20,6 +20,63 @@ pub enum RuntimeInput {
     Json(Json),
     /// A value of the engine's own; a [`Value::List`] is a batch.
     Value(Value),
+}
+
+impl RuntimeInput {
+    /// The same input with its images read, for callers who hand it in again and again. Inputs
+    /// other than images stay as they are.
+    ///
+    /// # Errors
+    /// If an image cannot be had.
+    pub fn with_images_read(
+        self,
+        def: &InputDef,
+        options: &InputOptions,
+    ) -> Result<Self, WorkflowError> {
+        match self {
+            Self::Json(json) if def.input_type == InputType::Image => {
+                let options = options.with_images_of([&json]);
+                images_in(&json, def, &def.name, &options).map(Self::Value)
+            }
+            other => Ok(other),
+        }
+    }
+}
+
+fn images_in(
+    json: &Json,
+    def: &InputDef,
+    identifier: &str,
+    options: &InputOptions,
+) -> Result<Value, WorkflowError> {
+    match json {
+        Json::Null => Ok(Value::None),
+        Json::Array(items) => {
+            let items = items
+                .iter()
+                .enumerate()
+                .map(|(i, item)| images_in(item, def, &format!("{identifier}.[{i}]"), options));
+            Ok(Value::list(items.collect::<Result<_, _>>()?))
+        }
+        json => leaf_of(json, def, identifier, options),
+    }
+}
+
+/// One element of a batch input out of JSON.
+fn leaf_of(
+    json: &Json,
+    def: &InputDef,
+    identifier: &str,
+    options: &InputOptions,
+) -> Result<Value, WorkflowError> {
+    deserialise(&def.kinds, json, identifier, options).map_err(|e| {
+        let message = format!(
+            "Failed to assemble `{identifier}`. Could not successfully use any deserializer for \
+             declared kinds. Details: {}",
+            e.by_kind(identifier)
+        );
+        refuse(message).with_inner(e.class_name(), e.to_string())
+    })
 }
 
 /// Run-time inputs by name.
@@ -47,7 +104,7 @@ pub(super) struct InputReader {
 impl InputReader {
     pub(super) fn new(plan: Arc<Plan>, options: InputOptions) -> Self {
         let defaults = plan.inputs().iter().map(|def| match &def.input_type {
-            InputType::Parameter(default) => Value::from_json(default),
+            InputType::Parameter(value) | InputType::Constant(value) => Value::from_json(value),
             _ => Value::None,
         });
         Self {
@@ -67,9 +124,10 @@ impl InputReader {
             self.top = Arc::new(places.collect());
         }
         let mut run = Run::new(plan, batch_size);
+        let options = self.options.with_images_of(images_of(plan, inputs));
         for (at, def) in plan.inputs().iter().enumerate() {
-            let given = inputs.get(&*def.name);
-            if let InputType::Parameter(_) = def.input_type {
+            let given = inputs.get(&*def.name).filter(|_| def.is_declared());
+            if def.is_scalar() {
                 let value = match given {
                     None => self.defaults[at].clone(),
                     Some(RuntimeInput::Json(json)) => Value::from_json(json),
@@ -81,7 +139,7 @@ impl InputReader {
             let levels = &plan.input_levels[at];
             let mut batch = BatchInput {
                 def,
-                options: &self.options,
+                options: &options,
                 depth: levels.len(),
                 leaves: Vec::new(),
                 places: vec![Vec::new(); levels.len() - 1],
@@ -102,11 +160,23 @@ impl InputReader {
     }
 }
 
+/// What came as JSON for inputs that may be images.
+fn images_of<'a>(plan: &'a Plan, inputs: &'a RuntimeInputs) -> impl Iterator<Item = &'a Json> {
+    let images = plan
+        .inputs()
+        .iter()
+        .filter(|def| def.kinds.iter().any(|k| k == kind::IMAGE));
+    images.filter_map(|def| match inputs.get(&*def.name) {
+        Some(RuntimeInput::Json(json)) => Some(json),
+        _ => None,
+    })
+}
+
 /// Length of the first batch input that is a list of several elements, else 1.
 fn batch_size(plan: &Plan, inputs: &RuntimeInputs) -> usize {
     plan.inputs()
         .iter()
-        .filter(|def| !matches!(def.input_type, InputType::Parameter(_)))
+        .filter(|def| !def.is_scalar())
         .filter_map(|def| inputs.get(&*def.name).map(Item::of)?.len())
         .find(|n| *n > 1)
         .unwrap_or(1)
@@ -169,7 +239,13 @@ impl BatchInput<'_> {
         let (name, depth) = (&self.def.name, self.depth);
         let given = given.map(Item::of).filter(|item| !item.is_null());
         let Some(given) = given else {
-            let message = format!("input `{name}` is missing; the workflow needs it");
+            let kinds: Vec<String> = self.def.kinds.iter().map(|k| format!("'{k}'")).collect();
+            let message = format!(
+                "Detected runtime parameter `{name}` defined as `{}` (of kind `[{}]`), but value is \
+                 not provided.",
+                self.def.type_name(),
+                kinds.join(", ")
+            );
             return Err(refuse(message));
         };
         match given.len() {
@@ -188,7 +264,9 @@ impl BatchInput<'_> {
                 Ok(())
             }
             Some(n) if n != batch_size => Err(refuse(format!(
-                "input `{name}` has {n} elements, but the batch has {batch_size}"
+                "Expected all batch-oriented workflow inputs be the same length, or of length 1 - \
+                 but parameter: {name} provided with batch size {n}, where expected batch size \
+                 based on remaining parameters is: {batch_size}."
             ))),
             Some(n) => {
                 for i in 0..n {
@@ -252,11 +330,7 @@ impl BatchInput<'_> {
     fn leaf(&self, item: Item<'_>, identifier: &str) -> Result<Value, WorkflowError> {
         match item {
             Item::Value(value) => Ok(value.clone()),
-            Item::Json(json) => deserialise(&self.def.kinds, json, identifier, self.options)
-                .map_err(|e| {
-                    refuse(format!("input `{identifier}`: {e}"))
-                        .with_inner(e.class_name(), e.to_string())
-                }),
+            Item::Json(json) => leaf_of(json, self.def, identifier, self.options),
         }
     }
 }

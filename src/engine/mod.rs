@@ -15,6 +15,7 @@ mod stage;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Map, Value as Json};
 
@@ -27,6 +28,7 @@ use crate::blocks::{Block, BuildError, Services};
 use crate::definition::error::{BlockProblem, ErrorClass, WorkflowError};
 use crate::definition::step::Step;
 use crate::plan::Plan;
+use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
 
@@ -35,6 +37,7 @@ pub struct Engine {
     plan: Arc<Plan>,
     stages: Vec<Stage>,
     assembler: Assembler,
+    profile: Option<Profile>,
 }
 
 /// What turns run-time inputs into a [`Run`]; a stream keeps it at its entry.
@@ -67,6 +70,8 @@ impl Engine {
         services: Services,
         options: InputOptions,
     ) -> Result<Self, WorkflowError> {
+        let profile = services.profile.clone();
+        let begun = Instant::now();
         let mut blocks: Vec<Option<Box<dyn Block>>> = Vec::with_capacity(plan.steps.len());
         for planned in &plan.steps {
             match (planned.step.spec.build)(&planned.step, &services) {
@@ -92,10 +97,14 @@ impl Engine {
             plan: plan.clone(),
             parameters,
         };
+        if let Some(profile) = &profile {
+            profile.note("steps_initialisation", "execution_engine_operation", begun);
+        }
         Ok(Self {
             plan,
             stages,
             assembler,
+            profile,
         })
     }
 
@@ -122,7 +131,15 @@ impl Engine {
     /// # Errors
     /// See [`Self::run`].
     pub fn execute(&mut self, inputs: &RuntimeInputs) -> Result<Run, WorkflowError> {
+        let begun = Instant::now();
         let mut run = self.assembler.assemble(inputs)?;
+        if let Some(profile) = &self.profile {
+            profile.note(
+                "workflow_inputs_assembly",
+                "execution_engine_operation",
+                begun,
+            );
+        }
         for stage in &mut self.stages {
             stage.run(&mut run)?;
         }

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use smallvec::{SmallVec, smallvec};
 
@@ -99,7 +100,15 @@ impl Stage {
                 services: &self.services,
                 at: *at,
             };
-            step.run(block.as_mut(), run)?;
+            match &self.services.profile {
+                None => step.run(block.as_mut(), run)?,
+                Some(profile) => {
+                    let begun = Instant::now();
+                    let ran = step.run(block.as_mut(), run);
+                    profile.note(&step.planned.step.name, "workflow_block_operation", begun);
+                    ran?;
+                }
+            }
         }
         Ok(())
     }

@@ -1,24 +1,31 @@
 //! Weights on disk, ONNX Runtime sessions, pre- and post-processing per family.
 //!
-//! A [`ModelStore`] is opened on a folder of packages and gives models by id. The first request for
-//! a model loads it; all later ones, from whatever thread, share it. A family of models has a type
-//! of its own, so far [`Detector`] for boxes; each has the same shape: prepare images, run the
-//! session, read the answer.
+//! A [`ModelStore`] gives models by id: from a folder of packages, else from the cache, else from the
+//! platform. The first request for a model loads it; all later ones, from whatever thread, share it.
+//! A family of models has a type of its own, so far [`Detector`] for boxes; each has the same shape:
+//! prepare images, run the session, read the answer.
 
 mod aliases;
 pub mod config;
 mod contrast;
 pub mod detection;
+mod environment;
 pub mod error;
+mod lock;
 pub mod package;
 pub mod prepare;
 mod registry;
+mod remote;
 pub mod runtime;
+pub mod settings;
 pub mod store;
+pub mod usage;
 pub mod weights;
 
 pub use detection::{Confidence, DetectParams, Detector};
 pub use error::ModelError;
 pub use package::Task;
+pub use remote::{CachedModel, Download, Source};
 pub use runtime::{Provider, RuntimeSettings};
-pub use store::{ModelInfo, ModelStore};
+pub use settings::{Limits, Settings};
+pub use store::{ModelInfo, ModelStore, Preloading, RegistryRow};

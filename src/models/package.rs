@@ -6,17 +6,20 @@
 //! | `inference_config.json` | how an image becomes the network's input (see [`super::config`]) |
 //! | `class_names.txt` | one class a line |
 //! | `weights.onnx` | the graph |
+//!
+//! A folder of the platform's older protocol has `model_type.json` and `environment.json` in place
+//! of the first two (see [`super::environment`]).
 
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use super::ModelError;
 use super::config::InferenceConfig;
+use super::{ModelError, environment};
 
 /// What a model does, by the names of packages and platform.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +55,7 @@ impl fmt::Display for Task {
 }
 
 /// Thresholds that the training found to be best for a model.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecommendedParameters {
     /// For all classes.
     pub confidence: Option<f32>,
@@ -87,6 +90,16 @@ pub struct Package {
     pub task: Task,
     /// Thresholds from training, if the package has them.
     pub recommended: Option<RecommendedParameters>,
+    /// Whether the folder is one of the older protocol.
+    legacy: bool,
+}
+
+/// `model_type.json`.
+#[derive(Clone, Debug, Deserialize)]
+struct ModelType {
+    project_task_type: String,
+    #[serde(default)]
+    model_type: Option<String>,
 }
 
 impl Package {
@@ -111,7 +124,25 @@ impl Package {
             architecture: config.model_architecture.into(),
             task: Task::named(&config.task_type),
             recommended: config.recommended_parameters,
+            legacy: false,
         })
+    }
+
+    /// Reads what a folder of the older protocol says of itself.
+    pub(super) fn open_legacy(folder: &Path) -> Result<Self, ModelError> {
+        let told: ModelType = read_json(&folder.join("model_type.json"))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            architecture: environment::architecture(told.model_type.as_deref().unwrap_or("yolov5")),
+            task: Task::named(&told.project_task_type),
+            recommended: None,
+            legacy: true,
+        })
+    }
+
+    /// Whether the folder is one of the older protocol.
+    pub fn is_legacy(&self) -> bool {
+        self.legacy
     }
 
     /// Path of the graph.
@@ -121,11 +152,20 @@ impl Package {
 
     /// Path of the description of the network's input.
     pub fn inference_config_path(&self) -> PathBuf {
-        self.folder.join("inference_config.json")
+        self.folder.join(match self.legacy {
+            true => environment::FILE,
+            false => "inference_config.json",
+        })
     }
 
     /// How an image becomes the network's input.
     pub fn inference_config(&self) -> Result<InferenceConfig, ModelError> {
+        if self.legacy {
+            return environment::inference_config(
+                &self.inference_config_path(),
+                &self.architecture,
+            );
+        }
         read_json(&self.inference_config_path())
     }
 

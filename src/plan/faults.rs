@@ -14,13 +14,18 @@ fn problem(step: &Step) -> BlockProblem {
     }
 }
 
-/// A reference to an input or step that is not there.
-pub(super) fn missing_target(step: &Step, field: &str, selector: &Selector) -> WorkflowError {
+/// A reference to an input or step that is not there; `hint` is what else to say.
+pub(super) fn missing_target(
+    step: &Step,
+    field: &str,
+    selector: &Selector,
+    hint: &str,
+) -> WorkflowError {
     let target = match selector {
         Selector::StepOutput(name, _) | Selector::AllOutputs(name) => format!("$steps.{name}"),
         other => other.to_string(),
     };
-    let details = format!("{target} refers to nothing in this definition");
+    let details = format!("{target} refers to nothing in this definition{hint}");
     let problem = BlockProblem {
         property_name: holder_of(step, &target),
         property_details: Some(details.clone()),
@@ -80,6 +85,20 @@ pub(super) fn missing_output(name: &str, details: String) -> WorkflowError {
         block_id: Some("$outputs".into()),
         property_name: Some(name.to_owned()),
         property_details: Some(details),
+        ..BlockProblem::default()
+    };
+    WorkflowError::new(ErrorClass::InvalidReferenceTarget, CONSTRUCTION, message)
+        .with_block(problem)
+}
+
+/// An output names a step that does not exist, in the reference's words.
+pub(super) fn missing_step(name: &str, step: &str) -> WorkflowError {
+    let message =
+        format!("Workflow references '$steps.{step}' which points to a non-existent block.");
+    let problem = BlockProblem {
+        block_id: Some("$outputs".into()),
+        property_name: Some(name.to_owned()),
+        property_details: Some(format!("Invalid reference to $steps.{step}")),
         ..BlockProblem::default()
     };
     WorkflowError::new(ErrorClass::InvalidReferenceTarget, CONSTRUCTION, message)

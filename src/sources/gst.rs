@@ -7,7 +7,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
-use super::{LostReason, SourceError, SourceUri, memory};
+use super::{LostReason, SourceError, SourceUri};
 use crate::redact::{Redacted, scrub};
 
 /// Starts GStreamer; further calls cost nothing.
@@ -15,7 +15,6 @@ pub(crate) fn init() -> Result<(), SourceError> {
     static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
     STARTED
         .get_or_init(|| {
-            memory::limit();
             gst::init().map_err(|e| e.to_string())?;
             prefer_reference_decoders();
             quieten();

@@ -328,7 +328,9 @@ fn collect(chains: &Receiver<Receiver<Item>>, out: &Sender<FrameResult>, common:
                 run,
                 latency,
             };
-            if let Some(watch) = &*common.watch() {
+            // The result is written as JSON for the comparison, so the lock is given back before.
+            let watch = common.watch().clone();
+            if let Some(watch) = watch {
                 // A comparison that is behind misses a frame, the stream does not.
                 let _ = watch.try_send(Comparable::of_result(&result));
             }

@@ -19,6 +19,9 @@ use super::base64_text::{NotBase64, decode_base64};
 /// Pixels that an image may have unless a caller says otherwise.
 pub const DEFAULT_MAX_PIXELS: u64 = 100_000_000;
 
+/// Bytes by which every known format can be recognised.
+pub const SIGNATURE: usize = 16;
+
 /// Scans of a progressive JPEG beyond which it is taken for an attack; real ones have about ten.
 const MAX_SCANS: u32 = 500;
 
@@ -97,6 +100,14 @@ pub fn decode_image(bytes: &[u8], max_pixels: u64) -> Result<Matrix, CodecError>
         picture = DynamicImage::ImageRgb8(picture.to_rgb8());
     }
     Ok(bgr_of(picture))
+}
+
+/// Whether bytes may be the start of an image that [`decode_image`] knows. To be told from other
+/// things with certainty, a format needs [`SIGNATURE`] bytes.
+pub fn starts_like_an_image(bytes: &[u8]) -> bool {
+    use image::ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
+    let format = image::guess_format(bytes);
+    format.is_ok_and(|f| matches!(f, Bmp | Gif | Jpeg | Png | Tiff | WebP))
 }
 
 fn format_name(format: image::ImageFormat) -> &'static str {

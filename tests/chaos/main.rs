@@ -48,6 +48,8 @@ fn cameras_come_back_and_leave_the_others_alone() {
         let filter = tracing_subscriber::EnvFilter::new(level);
         tracing_subscriber::fmt().with_env_filter(filter).init();
     }
+    // As the program does at its start.
+    millrace::allocator::set_up();
     let faults = number("MILLRACE_CHAOS", SHORT as u64) as usize;
     let seed = number("MILLRACE_SEED", 7);
     let cameras: Vec<Watched> = (0..CAMERAS).map(|i| Watched::start(i, seed)).collect();

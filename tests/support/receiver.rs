@@ -83,6 +83,12 @@ pub struct Receiver {
 impl Receiver {
     /// Answers with `replies` one after the other, then with `otherwise`.
     pub fn start(replies: Vec<Reply>, otherwise: Reply) -> Self {
+        Self::start_at(([127, 0, 0, 1], 0).into(), replies, otherwise)
+    }
+
+    /// The same at an address of choice.
+    #[allow(dead_code)] // not every test program chooses
+    pub fn start_at(address: SocketAddr, replies: Vec<Reply>, otherwise: Reply) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -95,7 +101,7 @@ impl Receiver {
         });
         let app = Router::new().fallback(take).with_state(book.clone());
         let listener = runtime
-            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .block_on(tokio::net::TcpListener::bind(address))
             .expect("a free port");
         let address = listener.local_addr().expect("address");
         runtime.spawn(async move { axum::serve(listener, app).await });

@@ -14,15 +14,19 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::cameras::CameraArgs;
+use super::outbox::OutboxPlaceArgs;
 use super::store::{self, StoreArgs};
-use super::{HostArgs, LoadError, REFUSED, host};
+use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::blocks::CacheStore;
-use crate::blocks::Services;
+use crate::blocks::{Family, Services};
 use crate::clock::Clock;
-use crate::definitions::{DefinitionKey, DefinitionStore, Demand, Fetched, Refresher};
+use crate::definitions::{
+    DefinitionKey, DefinitionStore, Demand, Fetched, Refresher, StoreLibrary,
+};
+use crate::delivery::Counts;
 use crate::delivery::webhook::{Condition, Webhook};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
-use crate::http::{Process, RunningStream, Server};
+use crate::http::{Listening, Process, RunningStream, Server, operation};
 use crate::models::ModelStore;
 use crate::plan::Plan;
 use crate::sources::{Source, SourceSpec, SourceUri};
@@ -58,7 +62,8 @@ pub struct RunArgs {
     /// Name of the stream, one for each --source; made from the address without.
     #[arg(long = "video-id", value_name = "ID")]
     video_ids: Vec<String>,
-    /// Parameter of the workflow; the value is JSON, or text if it is none.
+    /// Parameter of the workflow; the value is JSON, or text if it is none. An image is given by its
+    /// path or URL, and read once.
     #[arg(long = "param", value_name = "NAME=VALUE")]
     parameters: Vec<String>,
     /// Name of the image input that gets the frames; the first one without.
@@ -115,7 +120,11 @@ pub struct RunArgs {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
+    image_urls: ImageUrlArgs,
+    #[command(flatten)]
     host: HostArgs,
+    #[command(flatten)]
+    outbox: OutboxPlaceArgs,
 }
 
 /// Why nothing was run.
@@ -153,13 +162,15 @@ struct Job<'a> {
 }
 
 fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
-    let services = host::services(&args.host).map_err(LoadError::from)?;
+    let services = host::services(&args.host, &args.outbox)?;
     let store = store::open(services.clock.clone())?;
     let key = store::key(&args.definition, &args.store);
     let fetched = store
         .get_blocking(&key, Demand::Cached)
         .map_err(LoadError::from)?;
-    let plan = Arc::new(Plan::compile(&fetched.definition).map_err(LoadError::from)?);
+    let library = StoreLibrary::inside(&store, &key);
+    let plan = Plan::compile_with(&fetched.definition, &library.inner_workflows());
+    let plan = Arc::new(plan.map_err(LoadError::from)?);
     let image_input = image_input(args, &plan)?;
     let parameters = parameters(args, &plan)?;
     let specs = source_specs(args)?;
@@ -174,6 +185,11 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
         .map_err(|e| RunError::Arguments(format!("--webhook: {e}")))?;
     if let Some(condition) = &args.webhook_when {
         known_output(&plan, "--webhook-when", condition.output())?;
+    }
+    if webhook.is_some() || args.outbox.is_named() || has_sinks(&plan) {
+        // What waits from the last time goes out now, and an outbox that cannot be used shows now.
+        let opened = services.dispatcher.resume();
+        opened.map_err(|e| RunError::Arguments(e.to_string()))?;
     }
     if let Some(name) = &args.video_output {
         known_output(&plan, "--video-output", name)?;
@@ -193,6 +209,12 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
         webhook,
         specs,
     })
+}
+
+/// Whether a step of the definition sends something out.
+fn has_sinks(plan: &Plan) -> bool {
+    let mut specs = plan.steps.iter().map(|step| step.step.spec);
+    specs.any(|spec| spec.family == Family::Sink)
 }
 
 fn known_output(plan: &Plan, flag: &str, name: &str) -> Result<(), RunError> {
@@ -222,21 +244,27 @@ fn image_input(args: &RunArgs, plan: &Plan) -> Result<String, RunError> {
 
 fn parameters(args: &RunArgs, plan: &Plan) -> Result<RuntimeInputs, RunError> {
     let mut parameters = RuntimeInputs::new();
+    let options = InputOptions {
+        local_files: true,
+        ..args.image_urls.input_options()
+    };
     for text in &args.parameters {
         let Some((name, value)) = text.split_once('=') else {
             return Err(RunError::Arguments(format!(
                 "--param {text}: write NAME=VALUE"
             )));
         };
-        if !plan.inputs().iter().any(|i| &*i.name == name) {
-            let known: Vec<&str> = plan.inputs().iter().map(|i| &*i.name).collect();
+        let Some(input) = plan.declared_inputs().find(|i| &*i.name == name) else {
+            let known: Vec<&str> = plan.declared_inputs().map(|i| &*i.name).collect();
             return Err(RunError::Arguments(format!(
                 "--param {name}: the definition has no such input; its inputs: {}",
                 known.join(", ")
             )));
-        }
+        };
         let json = serde_json::from_str(value).unwrap_or_else(|_| Json::from(value));
-        parameters.insert(name.to_owned(), RuntimeInput::Json(json));
+        let given = RuntimeInput::Json(json).with_images_read(input, &options);
+        let given = given.map_err(|e| RunError::Arguments(format!("--param {name}: {e}")))?;
+        parameters.insert(name.to_owned(), given);
     }
     Ok(parameters)
 }
@@ -329,18 +357,20 @@ impl Job<'_> {
             }
         }
         progress.clear();
-        let delivered = self
-            .webhook
-            .as_ref()
-            .map(|_| self.services.dispatcher.close(LAST_EVENTS));
+        let delivered = self.services.dispatcher.close(LAST_EVENTS);
         let elapsed = self.services.clock.monotonic().saturating_sub(started);
         for (name, finished) in &summaries {
             failures += usize::from(progress::summarise(name, finished, elapsed));
         }
-        if let (Some(counts), Some(webhook)) = (delivered, &self.webhook) {
-            say!("events to {}: {counts}", webhook.redacted_url());
-            failures += usize::from(counts.lost() > 0);
+        if let Some(webhook) = &self.webhook {
+            say!("events to {}: {delivered}", webhook.redacted_url());
+        } else if delivered != Counts::default() {
+            say!("events: {delivered}");
         }
+        if delivered.waiting > 0 {
+            say!("what waits is delivered with the next start; `millrace outbox list` shows it");
+        }
+        failures += usize::from(delivered.lost() > 0);
         if failures == 0 {
             ExitCode::SUCCESS
         } else {
@@ -359,7 +389,10 @@ impl Job<'_> {
         let server = self
             .args
             .http
-            .map(|address| Server::start(address, process.clone()))
+            .map(|address| {
+                let router = operation::alone(process.clone());
+                Server::start(address, router, Listening::default())
+            })
             .transpose()?;
         if let Some(server) = &server {
             tracing::info!(address = %server.address(), "listening");

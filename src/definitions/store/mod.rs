@@ -261,6 +261,25 @@ impl DefinitionStore {
         })
     }
 
+    /// The workspace that a key belongs to; none for a key that the platform does not know.
+    ///
+    /// # Errors
+    /// If the platform does not answer, or must not be asked.
+    pub async fn workspace_of(&self, key: super::ApiKey) -> Result<Option<String>, PlatformError> {
+        if self.shared.settings.offline {
+            return Err(PlatformError::Offline);
+        }
+        let shared = self.shared.clone();
+        let asked = self
+            .shared
+            .handle
+            .spawn(async move { shared.platform.greet(Some(&key)).await });
+        let greeting = asked.await.map_err(|_| PlatformError::Unreachable {
+            reason: "the store was closed".into(),
+        })??;
+        Ok(greeting.workspace.filter(|_| greeting.status == 200))
+    }
+
     /// Lets the store's thread do something and waits for it.
     fn wait<T: Send + 'static>(
         &self,

@@ -1,50 +1,25 @@
 //! Events that wait in memory.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indexmap::IndexMap;
-
+use super::lanes::{Lanes, Pick, Waiting};
 use super::{Backlog, Capacity, Claim, Claimed, Event, Overflow, PutError, Settlement};
 
 /// A backlog in memory: what waits is lost when the process dies.
 #[derive(Debug)]
 pub struct MemoryBacklog {
     capacity: Capacity,
-    lanes: Mutex<Lanes>,
+    books: Mutex<Books>,
     /// Told when room is made or the backlog closes.
     room: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Lanes {
-    /// Events by stream.
-    lanes: IndexMap<Arc<str>, Lane>,
-    events: usize,
-    bytes: usize,
+struct Books {
+    lanes: Lanes,
     next_id: u64,
-    /// No event goes before this time.
-    paused_until: Duration,
-    retired: bool,
     closed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    /// Oldest first.
-    waiting: VecDeque<Waiting>,
-    /// Whether the oldest one is under way.
-    under_way: bool,
-    /// The oldest one does not go before this time.
-    not_before: Duration,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    id: u64,
-    event: Event,
-    attempts: u32,
 }
 
 impl MemoryBacklog {
@@ -52,196 +27,112 @@ impl MemoryBacklog {
     pub fn new(capacity: Capacity) -> Self {
         Self {
             capacity,
-            lanes: Mutex::default(),
+            books: Mutex::default(),
             room: Condvar::new(),
         }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fits(&self, lanes: &Lanes, size: usize) -> bool {
-        lanes.events < self.capacity.events && lanes.bytes + size <= self.capacity.bytes
+        lanes.len() < self.capacity.events && lanes.bytes() + size <= self.capacity.bytes
     }
 }
 
 impl Backlog for MemoryBacklog {
     fn put(&self, event: Event) -> Result<usize, PutError> {
         let size = event.request.size();
-        let mut lanes = self.lanes();
+        let mut books = self.books();
         let mut dropped = 0;
         loop {
-            if lanes.closed {
+            if books.closed {
                 return Err(PutError::Closed);
             }
-            if lanes.retired {
+            if books.lanes.retired {
                 return Err(PutError::Retired);
             }
-            if self.fits(&lanes, size) {
+            if self.fits(&books.lanes, size) {
                 break;
             }
             let could_fit = size <= self.capacity.bytes && self.capacity.events > 0;
             match self.capacity.overflow {
                 _ if !could_fit => return Err(PutError::Full),
                 Overflow::Refuse => return Err(PutError::Full),
-                Overflow::DropOldest if lanes.drop_oldest() => dropped += 1,
+                Overflow::DropOldest if books.lanes.drop_oldest().is_some() => dropped += 1,
                 Overflow::DropOldest => return Err(PutError::Full),
                 Overflow::Block => {
-                    lanes = self
+                    books = self
                         .room
-                        .wait(lanes)
+                        .wait(books)
                         .unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }
-        lanes.push(event, size);
+        let id = books.next_id;
+        books.next_id += 1;
+        let waiting = Waiting {
+            id,
+            size,
+            attempts: 0,
+            since: 0,
+            request: Some(event.request),
+        };
+        books.lanes.push(&event.stream, waiting);
         Ok(dropped)
     }
 
     fn claim(&self, now: Duration) -> Claim {
-        self.lanes().claim(now)
+        match self.books().lanes.claim(now) {
+            Pick::Nothing => Claim::Nothing,
+            Pick::NotBefore(when) => Claim::NotBefore(when),
+            Pick::Event(picked) => match picked.request {
+                Some(request) => Claim::Event(Claimed {
+                    id: picked.id,
+                    event: Event {
+                        stream: picked.stream,
+                        request,
+                    },
+                    attempts: picked.attempts,
+                }),
+                None => Claim::Nothing,
+            },
+        }
     }
 
-    fn settle(&self, claimed: &Claimed, settlement: Settlement) {
-        self.lanes().settle(claimed, settlement);
-        if settlement == Settlement::Done {
+    fn settle(&self, claimed: &Claimed, settlement: Settlement, _error: Option<&str>) {
+        let stream = &claimed.event.stream;
+        let done = self.books().lanes.settle(stream, claimed.id, settlement);
+        if done.is_some() {
             self.room.notify_all();
         }
     }
 
     fn retire(&self) -> bool {
-        let mut lanes = self.lanes();
-        lanes.retired = lanes.events == 0;
+        let lanes = &mut self.books().lanes;
+        lanes.retired = lanes.len() == 0;
         lanes.retired
     }
 
     fn close(&self) {
-        self.lanes().closed = true;
+        self.books().closed = true;
         self.room.notify_all();
     }
 
     fn discard(&self) -> usize {
-        let mut lanes = self.lanes();
-        lanes.lanes.clear();
-        lanes.bytes = 0;
-        std::mem::take(&mut lanes.events)
+        self.books().lanes.clear()
     }
 
     fn len(&self) -> usize {
-        self.lanes().events
-    }
-}
-
-impl Lanes {
-    fn push(&mut self, event: Event, size: usize) {
-        self.events += 1;
-        self.bytes += size;
-        let id = self.next_id;
-        self.next_id += 1;
-        let lane = self.lanes.entry(event.stream.clone()).or_default();
-        lane.waiting.push_back(Waiting {
-            id,
-            event,
-            attempts: 0,
-        });
-    }
-
-    fn claim(&mut self, now: Duration) -> Claim {
-        let paused_until = self.paused_until;
-        let ready_at = |lane: &Lane| lane.not_before.max(paused_until);
-        let free = self.lanes.values_mut().filter(|lane| !lane.under_way);
-        let mut soonest: Option<Duration> = None;
-        let mut oldest: Option<(u64, &mut Lane)> = None;
-        for lane in free {
-            let Some(head) = lane.waiting.front().map(|w| w.id) else {
-                continue;
-            };
-            if ready_at(lane) > now {
-                soonest = Some(soonest.map_or(ready_at(lane), |t| t.min(ready_at(lane))));
-            } else if oldest.as_ref().is_none_or(|(id, _)| head < *id) {
-                oldest = Some((head, lane));
-            }
-        }
-        if let Some((_, lane)) = oldest
-            && let Some(head) = lane.waiting.front()
-        {
-            lane.under_way = true;
-            return Claim::Event(Claimed {
-                id: head.id,
-                event: head.event.clone(),
-                attempts: head.attempts,
-            });
-        }
-        soonest.map_or(Claim::Nothing, Claim::NotBefore)
-    }
-
-    fn settle(&mut self, claimed: &Claimed, settlement: Settlement) {
-        let Some(place) = self.lanes.get_index_of(&claimed.event.stream) else {
-            return;
-        };
-        let lane = &mut self.lanes[place];
-        let is_head = lane.waiting.front().is_some_and(|w| w.id == claimed.id);
-        if !(lane.under_way && is_head) {
-            return;
-        }
-        lane.under_way = false;
-        match settlement {
-            Settlement::Done => {
-                lane.not_before = Duration::ZERO;
-                let done = lane.waiting.pop_front();
-                self.forget(place, done);
-            }
-            Settlement::Again(when) | Settlement::Pause(when) => {
-                lane.not_before = when;
-                if let Some(head) = lane.waiting.front_mut() {
-                    head.attempts += 1;
-                }
-                if let Settlement::Pause(until) = settlement {
-                    self.paused_until = self.paused_until.max(until);
-                }
-            }
-        }
-    }
-
-    /// Drops the oldest event that is not under way; false if there is none.
-    fn drop_oldest(&mut self) -> bool {
-        let candidate = |lane: &Lane| {
-            let at = usize::from(lane.under_way);
-            lane.waiting.get(at).map(|w| (w.id, at))
-        };
-        let oldest = self
-            .lanes
-            .values()
-            .enumerate()
-            .filter_map(|(place, lane)| candidate(lane).map(|(id, at)| (id, place, at)))
-            .min();
-        let Some((_, place, at)) = oldest else {
-            return false;
-        };
-        let lane = &mut self.lanes[place];
-        if at == 0 {
-            lane.not_before = Duration::ZERO;
-        }
-        let dropped = lane.waiting.remove(at);
-        self.forget(place, dropped);
-        true
-    }
-
-    /// Takes an event that left its lane off the books, and the lane if it is empty.
-    fn forget(&mut self, place: usize, left: Option<Waiting>) {
-        if let Some(left) = left {
-            self.events -= 1;
-            self.bytes -= left.event.request.size();
-        }
-        if self.lanes[place].waiting.is_empty() {
-            self.lanes.swap_remove_index(place);
-        }
+        self.books().lanes.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::delivery::{AddressPolicy, Request};
 
@@ -281,7 +172,7 @@ mod tests {
         let mut names = Vec::new();
         while let Some(claimed) = claim(backlog, 0) {
             names.push(name(&claimed).to_owned());
-            backlog.settle(&claimed, Settlement::Done);
+            backlog.settle(&claimed, Settlement::Done, None);
         }
         names
     }
@@ -298,15 +189,15 @@ mod tests {
         assert_eq!(name(&b1), "b1");
         assert!(claim(&backlog, 0).is_none(), "a2 waits for a1");
 
-        backlog.settle(&a1, Settlement::Again(Duration::from_secs(5)));
-        backlog.settle(&b1, Settlement::Done);
+        backlog.settle(&a1, Settlement::Again(Duration::from_secs(5)), None);
+        backlog.settle(&b1, Settlement::Done, None);
         assert!(matches!(
             backlog.claim(Duration::from_secs(4)),
             Claim::NotBefore(t) if t == Duration::from_secs(5)
         ));
         let again = claim(&backlog, 5).unwrap();
         assert_eq!((name(&again), again.attempts), ("a1", 1));
-        backlog.settle(&again, Settlement::Done);
+        backlog.settle(&again, Settlement::Done, None);
         assert_eq!(names(&backlog), ["a2"]);
         assert!(backlog.is_empty() && matches!(backlog.claim(Duration::ZERO), Claim::Nothing));
     }
@@ -317,7 +208,7 @@ mod tests {
         put(&backlog, "a", "a1").unwrap();
         put(&backlog, "b", "b1").unwrap();
         let a1 = claim(&backlog, 0).unwrap();
-        backlog.settle(&a1, Settlement::Pause(Duration::from_secs(9)));
+        backlog.settle(&a1, Settlement::Pause(Duration::from_secs(9)), None);
         assert!(claim(&backlog, 8).is_none());
         assert_eq!(name(&claim(&backlog, 9).unwrap()), "a1");
         assert_eq!(name(&claim(&backlog, 9).unwrap()), "b1");
@@ -336,7 +227,7 @@ mod tests {
         put(&oldest, "b", "2").unwrap();
         let one = claim(&oldest, 0).unwrap();
         assert_eq!(put(&oldest, "a", "3"), Ok(1), "2 goes: 1 is under way");
-        oldest.settle(&one, Settlement::Done);
+        oldest.settle(&one, Settlement::Done, None);
         assert_eq!(names(&oldest), ["3"]);
 
         let tiny = MemoryBacklog::new(Capacity {
@@ -357,7 +248,7 @@ mod tests {
         };
         let second = waiting("2");
         let one = claim(&backlog, 0).unwrap();
-        backlog.settle(&one, Settlement::Done);
+        backlog.settle(&one, Settlement::Done, None);
         assert_eq!(second.join().unwrap(), Ok(0));
         let third = waiting("3");
         backlog.close();

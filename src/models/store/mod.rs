@@ -1,93 +1,60 @@
-//! The models of a process: found by id in a folder of packages, loaded on first use, shared.
+//! The models of a process: found by id in a folder of packages, else in the cache and on the
+//! platform; loaded on first use, shared.
 //!
-//! Concurrent first requests for a model load it once; the later ones wait. Ids that name the same
-//! package share its weights. A failure to load is remembered for two seconds, so that a stream
-//! with a broken package does not try anew on each frame, and a mended package is found soon. A
-//! package or registry entry added later is found without a restart.
+//! Concurrent first requests for a model load it once; the later ones wait, and requests for other
+//! models do not. Ids that name the same weights share their session. A failure to load is
+//! remembered for two seconds, so that a stream with a broken package does not try anew on each
+//! frame, and a mended package is found soon. A package or registry entry added later is found
+//! without a restart. An API key comes with a call, else that of the process is used; what is in
+//! memory is given to any key, as the reference does.
+
+mod facts;
+mod loaded;
+mod memory;
+mod preload;
+mod slot;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use dashmap::DashMap;
 
-use super::aliases;
+use self::facts::FileHash;
+use self::loaded::{Loaded, Model, wrong_task};
+use self::preload::Preloads;
+use self::slot::{Slot, Turn};
 use super::package::{Package, RecommendedParameters, Task};
 use super::registry::Registry;
-use super::runtime::{Provider, RuntimeSettings};
-use super::weights::{self, Weights};
-use super::{Detector, ModelError};
+use super::remote::Remote;
+use super::runtime::RuntimeSettings;
+use super::settings::{Limits, Settings};
+use super::weights::Weights;
+use super::{Detector, ModelError, Source, aliases, usage};
 use crate::clock::{Clock, SystemClock};
-use crate::values::Timestamp;
+use crate::definitions::ApiKey;
 
-/// For so long a failure to load a model is taken to last.
-const FAILURE_LASTS: Duration = Duration::from_secs(2);
+pub use facts::{ModelInfo, RegistryRow};
+pub use preload::Preloading;
+
+/// From so many places on, those of failed loads are looked through.
+const MANY: usize = 256;
 
 /// The models of a process.
 pub struct ModelStore {
     registry: Option<RwLock<Registry>>,
     folder: PathBuf,
-    settings: RuntimeSettings,
+    remote: Option<Remote>,
+    runtime: RuntimeSettings,
+    limits: Limits,
     clock: Arc<dyn Clock>,
     models: DashMap<Arc<str>, Arc<Slot>>,
     weights: DashMap<PathBuf, Arc<Mutex<Weak<Weights>>>>,
     hashes: DashMap<PathBuf, FileHash>,
-}
-
-/// A model of some family.
-#[derive(Clone, Debug)]
-enum Model {
-    Detector(Arc<Detector>),
-}
-
-/// The place of a model: empty until the first request has loaded it.
-#[derive(Debug, Default)]
-struct Slot {
-    ready: OnceLock<Model>,
-    /// Held while the model is being loaded.
-    loading: Mutex<Option<Failure>>,
-}
-
-/// Why the last attempt to load a model failed, and when.
-#[derive(Debug)]
-struct Failure {
-    error: ModelError,
-    at: Duration,
-}
-
-/// A file's hash as long as its size and time stay the same.
-#[derive(Clone, Debug)]
-struct FileHash {
-    size: u64,
-    modified: Option<SystemTime>,
-    sha256: String,
-}
-
-/// What is known of a model: the facts of the freshness stamp.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ModelInfo {
-    /// The id.
-    pub id: String,
-    /// Folder of the package.
-    pub folder: PathBuf,
-    /// What the model does; empty if the package cannot be read.
-    pub task: String,
-    /// Architecture, e.g. `yolov8`; empty if the package cannot be read.
-    pub architecture: String,
-    /// SHA-256 of the weights in hexadecimal: of those in memory, else of those on disk.
-    pub sha256: Option<String>,
-    /// Size of the weights in bytes.
-    pub size: Option<u64>,
-    /// Since when the model is in memory; `None` if it is not.
-    pub loaded_since: Option<Timestamp>,
-    /// What computes the model, if it is in memory.
-    pub provider: Option<Provider>,
-    /// Why providers that the settings prefer do not compute it.
-    pub fallbacks: Vec<String>,
-    /// Whether the file on disk is another one than that in memory.
-    pub changed_on_disk: bool,
-    /// Why the package cannot be used, as far as its small files show.
-    pub problem: Option<ModelError>,
+    /// Counts uses.
+    turn: AtomicU64,
+    evicting: Mutex<()>,
+    preloads: Preloads,
 }
 
 impl Default for ModelStore {
@@ -95,11 +62,16 @@ impl Default for ModelStore {
         Self {
             registry: None,
             folder: PathBuf::new(),
-            settings: RuntimeSettings::default(),
+            remote: None,
+            runtime: RuntimeSettings::default(),
+            limits: Limits::default(),
             clock: Arc::new(SystemClock::default()),
             models: DashMap::new(),
             weights: DashMap::new(),
             hashes: DashMap::new(),
+            turn: AtomicU64::new(0),
+            evicting: Mutex::new(()),
+            preloads: Preloads::default(),
         }
     }
 }
@@ -111,169 +83,311 @@ impl std::fmt::Debug for ModelStore {
 }
 
 impl ModelStore {
-    /// A store on a folder of packages. No model is loaded yet.
+    /// A store on a folder of packages alone, without limits. No model is loaded yet.
+    ///
+    /// # Errors
+    /// If the folder or its registry cannot be read.
     pub fn open(
         folder: impl Into<PathBuf>,
-        settings: RuntimeSettings,
+        runtime: RuntimeSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ModelError> {
         let folder = folder.into();
         Ok(Self {
             registry: Some(RwLock::new(Registry::read(&folder)?)),
             folder,
-            settings,
+            runtime,
             clock,
             ..Self::default()
         })
     }
 
-    /// The folder of packages; `None` for a store without models.
+    /// A store on a folder of packages (if any), the cache and the platform. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// If the folder or its registry cannot be read.
+    pub fn connect(
+        folder: Option<&Path>,
+        runtime: RuntimeSettings,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ModelError> {
+        let local = match folder {
+            Some(folder) => Self::open(folder, runtime, clock.clone())?,
+            None => Self {
+                runtime,
+                clock: clock.clone(),
+                ..Self::default()
+            },
+        };
+        Ok(Self {
+            limits: settings.limits.clone(),
+            remote: Some(Remote::new(settings, clock)),
+            ..local
+        })
+    }
+
+    /// The folder of packages; `None` for a store without one.
     pub fn folder(&self) -> Option<&Path> {
         self.registry.is_some().then_some(&*self.folder)
     }
 
-    /// The detection model of this id, loaded if it is not yet.
+    /// The settings of cache and platform; `None` for a store without them.
+    pub fn settings(&self) -> Option<&Settings> {
+        self.remote.as_ref().map(Remote::settings)
+    }
+
+    /// The detection model of this id, loaded with the key of the process if it is not yet.
+    ///
+    /// # Errors
+    /// If it cannot be had.
     pub fn detector(&self, id: &str) -> Result<Arc<Detector>, ModelError> {
-        let Model::Detector(detector) = self.model(id, &Task::ObjectDetection)?;
+        self.detector_for(id, None)
+    }
+
+    /// The same with the key of a request; `None` stands for that of the process.
+    ///
+    /// # Errors
+    /// If it cannot be had; [`ModelError::Busy`] if another request has been loading it for longer
+    /// than one waits.
+    pub fn detector_for(
+        &self,
+        id: &str,
+        key: Option<&ApiKey>,
+    ) -> Result<Arc<Detector>, ModelError> {
+        let Model::Detector(detector) = self.model(id, key, Some(&Task::ObjectDetection))?;
         Ok(detector)
     }
 
     /// Loads a model of whatever family, so that a later request finds it warm.
+    ///
+    /// # Errors
+    /// If it cannot be had.
     pub fn preload(&self, id: &str) -> Result<(), ModelError> {
-        let task = self.task(id)?;
-        self.model(id, &task).map(drop)
+        self.preload_for(id, None)
     }
 
-    /// What the model of this id does. Its weights are not loaded for that.
+    /// The same with the key of a request.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn preload_for(&self, id: &str, key: Option<&ApiKey>) -> Result<(), ModelError> {
+        self.model(id, key, None).map(drop)
+    }
+
+    /// What the model of this id does. Its weights are not loaded for that, but the platform may be
+    /// asked.
+    ///
+    /// # Errors
+    /// If nobody can tell.
     pub fn task(&self, id: &str) -> Result<Task, ModelError> {
-        let (folder, _) = self.find(id)?;
-        Ok(Package::open(&folder)?.task)
+        self.task_for(id, None)
+    }
+
+    /// The same with the key of a request.
+    ///
+    /// # Errors
+    /// If nobody can tell.
+    pub fn task_for(&self, id: &str, key: Option<&ApiKey>) -> Result<Task, ModelError> {
+        let slot = self.models.get(id).map(|slot| slot.value().clone());
+        if let Some(loaded) = slot.as_ref().and_then(|slot| slot.ready()) {
+            return Ok(loaded.task());
+        }
+        match (self.find(id), &self.remote) {
+            (Some((folder, _)), _) => Ok(Package::open(&folder)?.task),
+            (None, Some(remote)) => remote.task(id, self.key(key)),
+            (None, None) => Err(self.unknown(id)),
+        }
     }
 
     /// Gives up a model; `false` if it is not in memory. Its memory is free when the last run with
     /// it ends.
     pub fn unload(&self, id: &str) -> bool {
-        self.models.remove(id).is_some()
+        let meant = aliases::meant_by(id).unwrap_or(id);
+        let same = |known: &str| known == id || aliases::meant_by(known).unwrap_or(known) == meant;
+        let before = self.in_memory().len();
+        self.models
+            .retain(|known, slot| slot.ready().is_none() || !same(known));
+        self.in_memory().len() < before
     }
 
-    /// Gives up all models.
+    /// Gives up a model and removes its files of the older layout, as `POST /model/remove` of the
+    /// reference does; those of the newer one stay. `false` if it was not in memory.
+    pub fn remove(&self, id: &str) -> bool {
+        let there = self.unload(id);
+        if let (Some(remote), None) = (&self.remote, self.find(id)) {
+            remote.remove_legacy(id);
+        }
+        there
+    }
+
+    /// Gives up all models and, unless `DISK_CACHE_CLEANUP` is off, removes their files of the
+    /// older layout.
     pub fn clear(&self) {
-        self.models.clear();
+        let loaded = self.in_memory();
+        self.models.retain(|_, slot| slot.ready().is_none());
+        let Some(remote) = self.remote.as_ref() else {
+            return;
+        };
+        for (id, slot) in loaded {
+            if remote.settings().disk_cleanup && slot.ready().is_some_and(|l| l.legacy) {
+                remote.remove_legacy(&id);
+            }
+        }
     }
 
-    /// What is known of all models of the folder, sorted by id. The first call hashes the weights
-    /// of models that are not in memory.
-    pub fn list(&self) -> Vec<ModelInfo> {
-        let ids = match &self.registry {
-            Some(_) => {
-                self.reread();
-                self.registry().map(|registry| registry.ids())
-            }
+    /// Gives up a model and removes all of it from the cache. Answers how many bytes that made
+    /// free.
+    ///
+    /// # Errors
+    /// If the id is none, or a file cannot be removed.
+    pub fn remove_from_cache(&self, id: &str) -> Result<u64, ModelError> {
+        self.unload(id);
+        let remote = self.remote.as_ref();
+        remote.map_or(Ok(0), |remote| remote.remove_from_cache(id))
+    }
+
+    fn model(
+        &self,
+        id: &str,
+        key: Option<&ApiKey>,
+        wanted: Option<&Task>,
+    ) -> Result<Model, ModelError> {
+        let fits = |loaded: &Loaded| match wanted {
+            Some(wanted) => loaded.model.of_task(wanted, id),
+            None => Ok(loaded.model.clone()),
+        };
+        usage::note(id, None);
+        let slot = self.models.get(id).map(|slot| slot.value().clone());
+        if let Some(slot) = slot
+            && let Some(loaded) = slot.ready()
+        {
+            self.touch(&slot);
+            return fits(loaded);
+        }
+        let begun = self.clock.monotonic();
+        let place = self.place(id, wanted)?;
+        let key = self.key(key);
+        let slot = self.slot(id);
+        let patience = match wanted {
+            Some(_) => self.settings().map(|settings| settings.load_patience),
             None => None,
         };
-        let ids = ids.unwrap_or_default().into_iter();
-        ids.filter_map(|id| self.info(&id).ok()).collect()
-    }
-
-    /// What is known of one model.
-    pub fn info(&self, id: &str) -> Result<ModelInfo, ModelError> {
-        let (folder, _) = self.find(id)?;
-        let package = Package::open(&folder);
-        let path = folder.join("weights.onnx");
-        let on_disk = self.file_hash(&path);
-        let loaded = self.loaded(id);
-        let current = on_disk.as_ref().map(|file| &file.sha256);
-        Ok(ModelInfo {
-            id: id.to_owned(),
-            task: package
-                .as_ref()
-                .map_or(String::new(), |p| p.task.to_string()),
-            architecture: package
-                .as_ref()
-                .map_or(String::new(), |p| p.architecture.to_string()),
-            sha256: match &loaded {
-                Some(weights) => Some(weights.sha256.clone()),
-                None => current.cloned(),
-            },
-            size: match &loaded {
-                Some(weights) => Some(weights.size),
-                None => on_disk.as_ref().map(|file| file.size),
-            },
-            loaded_since: loaded.as_ref().map(|weights| weights.loaded_at),
-            provider: loaded.as_ref().map(|weights| weights.provider),
-            fallbacks: loaded.as_ref().map_or(Vec::new(), |w| w.fallbacks.clone()),
-            changed_on_disk: loaded.is_some_and(|weights| current != Some(&weights.sha256)),
-            problem: package.err(),
-            folder,
-        })
-    }
-
-    /// The weights of a model that is in memory.
-    fn loaded(&self, id: &str) -> Option<Arc<Weights>> {
-        let slot = self.models.get(id)?;
-        let Model::Detector(detector) = slot.ready.get()?;
-        Some(detector.weights().clone())
-    }
-
-    fn model(&self, id: &str, wanted: &Task) -> Result<Model, ModelError> {
-        if let Some(slot) = self.models.get(id)
-            && let Some(model) = slot.ready.get()
-        {
-            return model.clone().of_task(wanted, id);
+        let flight = match slot.begin(key, self.clock.monotonic(), patience)? {
+            Turn::Ready(loaded) => return fits(loaded),
+            Turn::TooLong => {
+                return Err(ModelError::Busy {
+                    id: id.to_owned(),
+                    limit: patience.unwrap_or_default(),
+                });
+            }
+            Turn::Load(flight) => flight,
+        };
+        let began = self.clock.monotonic();
+        match self.load(id, key, wanted, place) {
+            Ok(loaded) => {
+                usage::note(id, Some(self.clock.monotonic().saturating_sub(began)));
+                let model = fits(flight.land(loaded));
+                usage::note(id, Some(self.clock.monotonic().saturating_sub(begun)));
+                self.touch(&slot);
+                self.make_room(id);
+                model
+            }
+            Err(error) => {
+                flight.fail(&error, key, self.clock.monotonic());
+                Err(error)
+            }
         }
-        let (folder, recommended) = self.find(id)?;
+    }
+
+    /// The place of a model; makes one if there is none.
+    fn slot(&self, id: &str) -> Arc<Slot> {
+        if self.models.len() >= MANY {
+            let now = self.clock.monotonic();
+            self.models.retain(|_, slot| !slot.is_spent(now));
+        }
+        self.models.entry(id.into()).or_default().clone()
+    }
+
+    fn touch(&self, slot: &Slot) {
+        slot.touch(self.turn.fetch_add(1, Ordering::Relaxed) + 1);
+    }
+
+    /// The key to ask with.
+    fn key<'a>(&'a self, of_request: Option<&'a ApiKey>) -> Option<&'a ApiKey> {
+        of_request.or(self.settings()?.api_key.as_ref())
+    }
+
+    /// The package of the folder, if it has the id and the model does what is wanted.
+    fn place(&self, id: &str, wanted: Option<&Task>) -> Result<Option<Local>, ModelError> {
+        let Some((folder, recommended)) = self.find(id) else {
+            return match &self.remote {
+                Some(remote) => remote.check(id).map(|()| None),
+                None => Err(self.unknown(id)),
+            };
+        };
         let package = Package::open(&folder)?;
-        if package.task != *wanted {
-            return Err(wrong_task(id, package.task, wanted));
-        }
-        let id: Arc<str> = id.into();
-        let slot = self.models.entry(id.clone()).or_default().clone();
-        let mut failure = lock(&slot.loading);
-        if let Some(model) = slot.ready.get() {
-            return model.clone().of_task(wanted, &id);
-        }
-        if let Some(Failure { error, at }) = &*failure
-            && self.clock.monotonic() < *at + FAILURE_LASTS
-        {
-            return Err(error.clone());
-        }
-        let loaded = self.load(id, &package, recommended);
-        *failure = loaded.as_ref().err().map(|error| Failure {
-            error: error.clone(),
-            at: self.clock.monotonic(),
-        });
-        let model = loaded?;
-        Ok(slot.ready.get_or_init(|| model).clone())
+        suits(id, &package.task, wanted)?;
+        Ok(Some(Local {
+            package,
+            recommended,
+        }))
     }
 
     fn load(
         &self,
-        id: Arc<str>,
+        id: &str,
+        key: Option<&ApiKey>,
+        wanted: Option<&Task>,
+        local: Option<Local>,
+    ) -> Result<Loaded, ModelError> {
+        if let Some(Local {
+            package,
+            recommended,
+        }) = local
+        {
+            let model = self.make(id, &package, recommended)?;
+            return Ok(Loaded::new(model, Source::Folder, &package, None));
+        }
+        let remote = self.remote.as_ref().ok_or_else(|| self.unknown(id))?;
+        // The older protocol tells the task with the rest, and what it tells is looked at below.
+        if remote.settings().packages {
+            suits(id, &remote.task(id, key)?, wanted)?;
+        }
+        let (model, found) = remote.open(id, key, |package| {
+            suits(id, &package.task, wanted)?;
+            self.make(id, package, None)
+        })?;
+        Ok(Loaded::new(
+            model,
+            found.source,
+            &found.package,
+            found.package_id,
+        ))
+    }
+
+    fn make(
+        &self,
+        id: &str,
         package: &Package,
         recommended: Option<RecommendedParameters>,
     ) -> Result<Model, ModelError> {
-        match &package.task {
-            Task::ObjectDetection => {
-                let weights = self.weights_of(package)?;
-                let detector = Detector::new(id, package, recommended, weights)?;
-                Ok(Model::Detector(Arc::new(detector)))
-            }
-            Task::Other(task) => Err(ModelError::Package {
-                path: package.folder.join(Package::MARK),
-                reason: format!("task_type `{task}` cannot be run yet"),
-            }),
-        }
+        let weights = self.weights_of(package)?;
+        let detector = Detector::new(id.into(), package, recommended, weights)?;
+        Ok(Model::Detector(Arc::new(detector)))
     }
 
-    /// The weights of a package, shared by all ids that name it.
+    /// The weights of a package, shared by all that have the same file.
     fn weights_of(&self, package: &Package) -> Result<Arc<Weights>, ModelError> {
         let path = package.weights();
+        // Packages of the cache are links to files that several of them may have.
+        let path = std::fs::canonicalize(&path).unwrap_or(path);
         let slot = self.weights.entry(path.clone()).or_default().clone();
         let mut slot = lock(&slot);
         if let Some(weights) = slot.upgrade() {
             return Ok(weights);
         }
-        let weights = Arc::new(Weights::load(&path, &self.settings, self.clock.now())?);
+        let weights = Arc::new(Weights::load(&path, &self.runtime, self.clock.now())?);
         tracing::info!(
             weights = %path.display(),
             sha256 = weights.sha256,
@@ -285,17 +399,20 @@ impl ModelStore {
     }
 
     /// Folder and registry thresholds of an id or of what it is short for.
-    fn find(&self, id: &str) -> Result<(PathBuf, Option<RecommendedParameters>), ModelError> {
+    fn find(&self, id: &str) -> Option<(PathBuf, Option<RecommendedParameters>)> {
         let look = || {
             let registry = self.registry()?;
             let meant = || aliases::meant_by(id).and_then(|id| registry.find(id));
             registry.find(id).or_else(meant)
         };
-        let again = || {
+        look().or_else(|| {
             self.reread();
             look()
-        };
-        look().or_else(again).ok_or_else(|| ModelError::Unknown {
+        })
+    }
+
+    fn unknown(&self, id: &str) -> ModelError {
+        ModelError::Unknown {
             id: id.to_owned(),
             place: match self.folder() {
                 Some(folder) => format!(
@@ -304,7 +421,7 @@ impl ModelStore {
                 ),
                 None => "name the folder of model packages with --models or MILLRACE_MODELS".into(),
             },
-        })
+        }
     }
 
     fn registry(&self) -> Option<std::sync::RwLockReadGuard<'_, Registry>> {
@@ -322,40 +439,23 @@ impl ModelStore {
             Err(error) => tracing::warn!("the registry of models stays as it was: {error}"),
         }
     }
-
-    fn file_hash(&self, path: &Path) -> Option<FileHash> {
-        let metadata = std::fs::metadata(path).ok()?;
-        let (size, modified) = (metadata.len(), metadata.modified().ok());
-        if let Some(known) = self.hashes.get(path)
-            && (known.size, known.modified) == (size, modified)
-        {
-            return Some(known.clone());
-        }
-        let hash = FileHash {
-            size,
-            modified,
-            sha256: weights::hash(&std::fs::read(path).ok()?),
-        };
-        self.hashes.insert(path.to_owned(), hash.clone());
-        Some(hash)
-    }
 }
 
-impl Model {
-    /// The model, if it does what is wanted.
-    fn of_task(self, wanted: &Task, id: &str) -> Result<Self, ModelError> {
-        match (&self, wanted) {
-            (Self::Detector(_), Task::ObjectDetection) => Ok(self),
-            (Self::Detector(_), _) => Err(wrong_task(id, Task::ObjectDetection, wanted)),
-        }
-    }
+/// A package of the folder, and the thresholds that its registry has for the id.
+struct Local {
+    package: Package,
+    recommended: Option<RecommendedParameters>,
 }
 
-fn wrong_task(id: &str, task: Task, wanted: &Task) -> ModelError {
-    ModelError::WrongTask {
-        id: id.to_owned(),
-        task,
-        wanted: wanted.clone(),
+/// Whether a model of this task can be run and does what is wanted.
+fn suits(id: &str, task: &Task, wanted: Option<&Task>) -> Result<(), ModelError> {
+    match (task, wanted) {
+        (task, Some(wanted)) if task != wanted => Err(wrong_task(id, task.clone(), wanted)),
+        (Task::ObjectDetection, _) => Ok(()),
+        (task, _) => Err(ModelError::UnsupportedTask {
+            id: id.to_owned(),
+            task: task.clone(),
+        }),
     }
 }
 

@@ -1,9 +1,12 @@
 //! Stores on the packages of the fixtures and on copies of them that are broken or changed.
 
 use std::sync::Barrier;
+use std::time::Duration;
 
+use super::slot::FAILURE_LASTS;
 use super::*;
 use crate::clock::ManualClock;
+use crate::models::runtime::Provider;
 
 fn packages() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models")

@@ -1,8 +1,9 @@
 //! Readers of images and of the facts about their video frames (engine specification 9.5).
 //!
 //! An image is text, or an object whose `value` is text; what the text holds decides how it is
-//! read, not the field `type`. Pixels come as in [`codec`](crate::values::codec); an image that
-//! came as base64 remembers its text, so that it can be sent back unchanged.
+//! read, not the field `type`: with a scheme in front it is a URL. Pixels come as in
+//! [`codec`](crate::values::codec); an image that came as base64 remembers its text, so that it can
+//! be sent back unchanged.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +14,11 @@ use super::super::codec::{decode_image, decode_image_text};
 use super::scalars::{lax_boolean, lax_integer, lax_moment, lax_number, string};
 use super::structures::entries;
 use super::{InputOptions, Mismatch, field, inside, read_field, read_optional, want};
+use crate::redact::Redacted;
 use crate::values::{Image, Matrix, Origin, Value, VideoMetadata};
+
+/// Longest scheme that makes a text a URL.
+const LONGEST_SCHEME: usize = 16;
 
 pub(super) fn image(
     json: &Json,
@@ -61,9 +66,14 @@ fn payload(json: &Json) -> Result<&str, Mismatch> {
 
 /// The pixels behind a text, and whether the text itself holds them.
 fn pixels(text: &str, options: &InputOptions) -> Result<(Matrix, bool), Mismatch> {
-    if text.starts_with("http://") || text.starts_with("https://") {
-        let bytes = fetch(text, options).map_err(Mismatch::Fetch)?;
-        return Ok((decode_image(&bytes, options.max_pixels)?, false));
+    if is_url(text) {
+        let pixels = behind_url(text, options).map_err(|why| {
+            let shown = Redacted::text(text);
+            Mismatch::Fetch(format!(
+                "Could not load image from url: {shown}. Details: {why}"
+            ))
+        })?;
+        return Ok((pixels, false));
     }
     if options.local_files && text.len() < 4096 && Path::new(text).is_file() {
         let bytes = std::fs::read(text)
@@ -73,18 +83,22 @@ fn pixels(text: &str, options: &InputOptions) -> Result<(Matrix, bool), Mismatch
     Ok((decode_image_text(text, options.max_pixels)?, true))
 }
 
-/// Errors name the host only: the rest of a URL may hold credentials.
-fn fetch(text: &str, options: &InputOptions) -> Result<Vec<u8>, String> {
-    let url = url::Url::parse(text).map_err(|e| format!("the URL is not valid: {e}"))?;
-    let host = url.host_str().unwrap_or_default();
-    match &options.loader {
-        Some(loader) => loader
-            .load(text)
-            .map_err(|why| format!("the image at {host} cannot be fetched: {why}")),
-        None => Err(format!(
-            "images by URL (here from {host}) are not allowed; send the image as base64"
-        )),
-    }
+/// Whether a text starts with a scheme. Base64 has no colon, so no image is taken for a URL.
+pub(super) fn is_url(text: &str) -> bool {
+    let scheme = text
+        .bytes()
+        .take(LONGEST_SCHEME)
+        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+        .count();
+    scheme > 0 && text[scheme..].starts_with("://")
+}
+
+fn behind_url(text: &str, options: &InputOptions) -> Result<Matrix, String> {
+    let Some(loader) = &options.loader else {
+        return Err("images by URL are not allowed here; send the image as base64".into());
+    };
+    let bytes = loader.load(text)?;
+    decode_image(&bytes, options.max_pixels).map_err(|e| e.to_string())
 }
 
 /// Offset in another image and that image's size.
@@ -162,6 +176,7 @@ pub(super) fn video_metadata(json: &Json) -> Result<VideoMetadata, Mismatch> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use serde_json::json;
 
     use super::super::super::base64_text::encode_base64;
@@ -258,9 +273,11 @@ mod tests {
     struct Shelf;
 
     impl ImageLoader for Shelf {
-        fn load(&self, url: &str) -> Result<Vec<u8>, String> {
+        fn load(&self, url: &str) -> Result<Bytes, String> {
             if url == URL {
-                Ok(png())
+                Ok(png().into())
+            } else if url.ends_with("/page") {
+                Ok(Bytes::from_static(b"<html>"))
             } else {
                 Err("not found".to_owned())
             }
@@ -276,13 +293,42 @@ mod tests {
             error.contains("pictures.example") && !error.contains("secret"),
             "{error}"
         );
-        let options = InputOptions {
-            loader: Some(Arc::new(Shelf)),
-            ..InputOptions::default()
-        };
+        let options = InputOptions::remote(Arc::new(Shelf));
         let image = read(&json!(URL), &options).unwrap();
         assert!(image.width() == 4 && image.entered_as().is_none());
-        assert!(read(&json!("http://pictures.example/b"), &options).is_err());
+        for (text, why) in [
+            ("http://pictures.example/b", "not found"),
+            ("HTTP://pictures.example/b", "not found"),
+            ("file:///etc/passwd", "not found"),
+            ("http://pictures.example/page", "the bytes are no image"),
+        ] {
+            let error = read(&json!(text), &options).unwrap_err();
+            assert!(matches!(error, Mismatch::Fetch(_)), "{text}");
+            let error = error.to_string();
+            let starts =
+                error.starts_with("no usable WorkflowImage: Could not load image from url: ");
+            assert!(
+                starts && error.contains(&format!(". Details: {why}")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_scheme_makes_a_text_a_url() {
+        for text in ["http://h/", "x-a+b.c://h", "file:///a"] {
+            assert!(is_url(text), "{text}");
+        }
+        for text in [
+            "",
+            "://",
+            "/a://b",
+            "data:image/png;base64,AA",
+            "AAAA",
+            "é://h",
+        ] {
+            assert!(!is_url(text), "{text}");
+        }
     }
 
     #[test]

@@ -7,11 +7,13 @@
 mod detections;
 mod images;
 mod key_points;
+mod prefetch;
 mod scalars;
 mod structures;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::Value as Json;
 
 use super::base64_text::NotBase64;
@@ -20,8 +22,16 @@ use super::{Value, kind};
 
 /// Fetches images that a client names by URL, and decides which URLs are allowed.
 pub trait ImageLoader: Send + Sync {
-    /// The bytes behind an `http` or `https` URL, or why there are none (without credentials).
-    fn load(&self, url: &str) -> Result<Vec<u8>, String>;
+    /// The bytes behind a URL of any scheme. May block.
+    ///
+    /// # Errors
+    /// Why there are none, without the URL and without secrets.
+    fn load(&self, url: &str) -> Result<Bytes, String>;
+
+    /// The bytes behind several URLs, in their order. May give up on all after the first that fails.
+    fn load_all(&self, urls: &[&str]) -> Vec<Result<Bytes, String>> {
+        urls.iter().map(|url| self.load(url)).collect()
+    }
 }
 
 /// What inputs may hold.
@@ -33,6 +43,16 @@ pub struct InputOptions {
     pub local_files: bool,
     /// Pixels that one image or one mask may have.
     pub max_pixels: u64,
+}
+
+impl InputOptions {
+    /// Options of a service for others: images by URL through `loader`, no files of this machine.
+    pub fn remote(loader: Arc<dyn ImageLoader>) -> Self {
+        Self {
+            loader: Some(loader),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for InputOptions {
@@ -73,7 +93,7 @@ pub enum Mismatch {
     /// The image cannot be decoded.
     #[error("no usable WorkflowImage: {0}")]
     Image(#[from] CodecError),
-    /// The image cannot be fetched.
+    /// The image that a URL or a path names cannot be had, or not be decoded.
     #[error("no usable WorkflowImage: {0}")]
     Fetch(String),
     /// The text is not base64.
@@ -106,6 +126,25 @@ impl DeserialiseError {
             .iter()
             .map(|(kind, cause)| format!("not of kind `{kind}` ({cause})"));
         each.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Why each kind failed, a line each, as clients of the reference know it.
+    pub fn by_kind(&self, identifier: &str) -> String {
+        let each = self.attempts.iter().map(|(kind, cause)| {
+            let what = match cause {
+                Mismatch::Image(_) | Mismatch::Fetch(_) => format!(
+                    "Detected runtime parameter `{identifier}` defined as `WorkflowImage` that is \
+                     invalid. Failed on input validation. Details: "
+                ),
+                Mismatch::Inside { place, .. } if place.contains("video_metadata") => format!(
+                    "Detected runtime parameter `{identifier}` holding `WorkflowVideoMetadata`, but \
+                     provided value is malformed. See details in inner error. Details: "
+                ),
+                _ => String::new(),
+            };
+            format!("\nKind: `{kind}` - Error: {what}{cause}")
+        });
+        each.collect()
     }
 
     /// Name of the class under which clients know the failure.

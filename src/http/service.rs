@@ -1,0 +1,171 @@
+//! Routes about the server itself (section 1.2 of the server specification).
+
+use std::sync::Arc;
+use std::sync::LazyLock;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, Request, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::app::App;
+use super::operation::PROMETHEUS;
+use super::rejection::Rejection;
+use super::table::{self, Route};
+use super::{logs, metrics};
+
+type Shared = State<Arc<App>>;
+
+/// Release of the reference whose interface this is; clients may look at it.
+const INTERFACE_VERSION: &str = "1.8.3";
+
+static DESCRIPTION: LazyLock<(String, String)> = LazyLock::new(|| {
+    let routes = super::routes();
+    (table::openapi(&routes).to_string(), table::page(&routes))
+});
+
+/// The routes of this file.
+pub fn routes() -> Vec<Route> {
+    let tag = "Service";
+    let route = |path, summary, handler| Route::new(tag, "GET", path, summary, handler);
+    vec![
+        route("/", "Start page", get(start_page)),
+        route("/docs", "These routes", get(docs)),
+        route("/redoc", "These routes", get(docs)),
+        route("/openapi.json", "These routes as OpenAPI", get(openapi)),
+        route("/info", "Name and version", get(info)),
+        route("/healthz", "Whether the server lives", get(healthz)),
+        route(
+            "/readiness",
+            "Whether it is ready for requests",
+            get(readiness),
+        ),
+        route("/metrics", "Figures for Prometheus", get(figures)),
+        route("/logs", "The last lines of the log", get(log_lines)),
+        route(
+            "/device/stats",
+            "Statistics of containers",
+            get(device_stats),
+        ),
+        route("/notebook/start", "Start of a notebook", get(notebook)),
+    ]
+}
+
+async fn start_page(State(app): Shared) -> Html<String> {
+    let definitions = app.process.store.freshness().len();
+    let streams = app.process.streams().len();
+    Html(format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>millrace</title>\
+         <style>body{{font:16px system-ui;margin:4em auto;max-width:40em}}</style>\
+         <h1>millrace {}</h1><p>Runs Roboflow Workflows on images, cameras and recorded video. Point \
+         <code>inference_sdk</code> at this address.</p>\
+         <p>{definitions} definitions in use, {streams} streams.</p>\
+         <ul><li><a href=/docs>Routes</a><li><a href=/freshness>Freshness of server, definitions and \
+         models</a><li><a href=/metrics>Metrics</a></ul>",
+        env!("CARGO_PKG_VERSION")
+    ))
+}
+
+async fn docs() -> Html<&'static str> {
+    Html(&DESCRIPTION.1)
+}
+
+async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], DESCRIPTION.0.as_str()).into_response()
+}
+
+async fn info(State(app): Shared) -> Json<Value> {
+    Json(json!({
+        "name": concat!("millrace ", env!("CARGO_PKG_VERSION")),
+        "version": INTERFACE_VERSION,
+        "uuid": app.settings.server_id,
+    }))
+}
+
+async fn healthz() -> Json<Value> {
+    Json(json!({"status": "healthy"}))
+}
+
+async fn readiness(State(app): Shared) -> Response {
+    match app.is_ready() {
+        true => Json(json!({"status": "ready"})).into_response(),
+        false => {
+            let body = json!({"status": "not ready"});
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+        }
+    }
+}
+
+async fn figures(State(app): Shared) -> Response {
+    let mut text = metrics::text(&app.process.streams());
+    app.traffic.write(&mut text);
+    text.push_str(&format!(
+        "# HELP millrace_plans Compiled definitions that are kept.\n# TYPE millrace_plans gauge\n\
+         millrace_plans {}\n",
+        app.plan_count()
+    ));
+    ([(CONTENT_TYPE, PROMETHEUS)], text).into_response()
+}
+
+/// Which lines of the log.
+#[derive(Deserialize)]
+struct Wanted {
+    #[serde(default = "hundred")]
+    limit: usize,
+    level: Option<String>,
+    since: Option<String>,
+}
+
+fn hundred() -> usize {
+    100
+}
+
+async fn log_lines(Query(wanted): Query<Wanted>) -> Response {
+    let Some(lines) = logs::kept() else {
+        let body = json!({"detail": "Logs endpoint not available"});
+        return (StatusCode::NOT_FOUND, Json(body)).into_response();
+    };
+    let level = wanted.level.as_deref();
+    let told = lines.tell(wanted.limit, level, wanted.since.as_deref());
+    Json(told).into_response()
+}
+
+async fn device_stats() -> Response {
+    let body = json!({
+        "error": "Device statistics endpoint is not enabled.",
+        "hint": "Mount the Docker socket and point its location when running the docker container \
+                 to collect device stats (i.e. `docker run ... -v \
+                 /var/run/docker.sock:/var/run/docker.sock -e \
+                 DOCKER_SOCKET_PATH=/var/run/docker.sock ...`).",
+    });
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
+}
+
+async fn notebook() -> Json<Value> {
+    Json(json!({
+        "success": false,
+        "message": "Notebook server is not enabled. Enable notebooks via the NOTEBOOK_ENABLED \
+                    environment variable.",
+    }))
+}
+
+/// What no route takes (section 1.1 of the server specification, "unknown paths").
+pub async fn unknown(State(app): Shared, request: Request<Body>) -> Response {
+    // A path of two segments with a method that its own route does not take belongs to the route of
+    // models by project and version.
+    let segments = request.uri().path().split('/').filter(|s| !s.is_empty());
+    let is_model = app.settings.legacy_route && segments.count() == 2;
+    let has_image = super::caller::query(request.uri(), "image").is_some();
+    match *request.method() {
+        Method::GET | Method::POST if is_model && !has_image => {
+            Rejection::bad_request("Content-Type header not provided with request.").into_response()
+        }
+        Method::GET | Method::HEAD => Rejection::NotFound.into_response(),
+        _ => Rejection::MethodNotAllowed.into_response(),
+    }
+}

@@ -1,0 +1,107 @@
+//! The real `inference_sdk` against the real binary: workflows, models, errors.
+//!
+//! `scripts/setup.sh --test` installs the client from PyPI; without it the test fails and says so.
+
+#[path = "support/platform.rs"]
+mod platform;
+#[path = "support/server.rs"]
+mod server;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use platform::Platform;
+use serde_json::{Value as Json, json};
+use server::Server;
+
+const PYTHON: &str = ".cache/sdk/bin/python";
+
+fn tagged(tag: &str) -> Json {
+    json!({
+        "version": "1.0",
+        "inputs": [
+            {"type": "WorkflowImage", "name": "image"},
+            {"type": "WorkflowParameter", "name": "tag", "default_value": tag},
+        ],
+        "steps": [],
+        "outputs": [{"type": "JsonField", "name": "tag", "selector": "$inputs.tag"}],
+    })
+}
+
+fn detecting() -> Json {
+    let text =
+        std::fs::read_to_string("fixtures/http-examples/server/describe_interface_spec.json");
+    let recorded: Json = serde_json::from_str(&text.unwrap()).unwrap();
+    recorded["request"]["body"]["specification"].clone()
+}
+
+/// Serves one picture.
+fn picture_host() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(64, 48, image::Rgb([90; 3]))
+        .write_to(&mut png, image::ImageFormat::Png)
+        .unwrap();
+    let png = png.into_inner();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let picture = axum::routing::get(move || async move { png.clone() });
+            let router = axum::Router::new().route("/picture.png", picture);
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, router).await.unwrap();
+        });
+    });
+    address
+}
+
+#[test]
+fn every_call_of_the_client_gets_what_it_expects() {
+    assert!(
+        Path::new(PYTHON).exists(),
+        "inference_sdk is not installed: run scripts/setup.sh --test"
+    );
+    let platform = Platform::start();
+    platform.accept("K1", "test-workspace");
+    platform.publish("test-workspace/tagged", &tagged("v1"));
+    platform.publish("test-workspace/tagged@ver-7", &tagged("pinned-7"));
+    platform.publish("test-workspace/det", &detecting());
+    let url = platform.url().to_string();
+    let url = url.trim_end_matches('/');
+    let server = Server::start(
+        &["--models", "fixtures/models", "--profiling", "true"],
+        &[
+            ("API_BASE_URL", url),
+            ("ROBOFLOW_API_HOST", url),
+            ("ALLOW_NON_HTTPS_URL_INPUT", "true"),
+            ("ALLOW_URL_INPUT_WITHOUT_FQDN", "true"),
+            ("ALLOW_URL_TO_NON_GLOBAL_ADDRESSES", "true"),
+        ],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(PYTHON)
+        .arg("tests/sdk/calls.py")
+        .arg(server.url(""))
+        .arg(format!("http://{}", picture_host()))
+        .arg(folder.path().join("picture.jpg"))
+        .env("INFERENCE_WORKFLOWS_PROFILES_DIR", folder.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    println!("{out}");
+    assert!(output.status.success(), "{err}");
+    assert!(
+        out.lines().filter(|line| line.starts_with("ok ")).count() >= 30,
+        "{out}"
+    );
+}
