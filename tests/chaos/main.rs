@@ -76,8 +76,11 @@ fn cameras_come_back_and_leave_the_others_alone() {
     let quantile = if faults >= 300 { 0.99 } else { 0.9 };
     let slow = table.quantile(quantile);
     assert!(slow <= BACK_WITHIN, "{quantile} of recoveries: {slow:?}");
-    assert_eq!(after.threads, before.threads, "threads");
-    assert_eq!(after.descriptors, before.descriptors, "descriptors");
+    assert!(after.threads <= before.threads, "threads are left");
+    assert!(
+        after.descriptors <= before.descriptors,
+        "descriptors are left"
+    );
     let grown = after.memory - before.memory;
     assert!(grown <= MEMORY, "memory grew by {} MiB", grown >> 20);
 }
