@@ -31,6 +31,10 @@ const OTHERWISE: &[(&str, &str)] = &[
         "cache/platform_500_use_cache_false_disk_not_read",
         "a platform that fails is no reason to fail: the disk copy stands in and says so",
     ),
+    (
+        "errors/err_model_add_dotdot",
+        "an id that cannot be one is the client's mistake, not the server's: 400",
+    ),
     ("server/metrics", "millrace has figures of its own"),
     (
         "sdk/run_workflow_profiling",
@@ -45,6 +49,13 @@ const WORDS: &[(&str, &[&str])] = &[
     (
         "server/workload_spec",
         &["/summary/models/items/0/metadata/model_variant"],
+    ),
+    // We say what the other server answered.
+    ("server/legacy_get_image_url", &["/message"]),
+    ("errors/image_url_404", &["/message"]),
+    (
+        "errors/err_dynamic_outputs",
+        &["/inner_error_message", "/blocks_errors/0/property_details"],
     ),
     ("errors/err_image_file", &["/message"]),
     ("errors/err_image_plain_path", &["/message"]),
@@ -393,6 +404,8 @@ fn compare(want: &Json, got: &Json, at: &str, ignored: &[&str], out: &mut Vec<St
                 out.push(format!("{at} is {got:?}, not {want:?}"));
             }
         }
+        // Documentation that the recording cut; ours is in our words.
+        (Json::String(want), Json::String(_)) if want == "..." => {}
         (Json::Number(a), Json::Number(b)) if a.as_f64() == b.as_f64() => {}
         (want, got) if want == got => {}
         _ => out.push(format!("{at} is {got}, not {want}")),
@@ -457,7 +470,10 @@ fn single_requests_are_answered_as_recorded() {
     let mut asked = 0;
     for folder in ["sdk", "server", "errors"] {
         let server = server_of(&platform, &["--profiling", "true"], URLS);
-        for name in names(folder) {
+        let mut names = names(folder);
+        // Was asked before any model was loaded.
+        names.sort_by_key(|name| name != "sdk/list_loaded_models");
+        for name in names {
             if is_otherwise(&name) {
                 continue;
             }
@@ -574,7 +590,6 @@ fn a_slow_platform_and_no_platform_are_told_as_recorded() {
         client.ask(&server, &exchange(name));
     }
     platform.refuse();
-    drop(server.cache.path());
     ask("auth-offline/offline_infer_nokey");
     assert_none(&differences);
 }

@@ -159,6 +159,10 @@ enum LoadError {
     #[error(transparent)]
     Setting(#[from] crate::definitions::settings::SettingError),
     #[error(transparent)]
+    Fleet(#[from] crate::fleet::SettingError),
+    #[error("the machine refuses a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error(transparent)]
     Remote(#[from] crate::delivery::remote::NoSeconds),
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::body::BodyLimits;
 use super::plans::Plans;
-use super::process::Process;
+use super::process::{Process, RunningStream};
 use super::rejection::Rejection;
 use super::traffic::Traffic;
 use crate::blocks::Services;
@@ -21,6 +21,7 @@ use crate::definitions::{
     ApiKey, DefinitionKey, Demand, Fetched, StoreLibrary, key::LOCAL_WORKSPACE,
 };
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
+use crate::fleet::Fleet;
 use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;
@@ -91,6 +92,8 @@ pub struct App {
     pub settings: ServerSettings,
     /// What was asked and answered.
     pub traffic: Traffic,
+    /// Pipelines that clients and the file of streams start.
+    pub fleet: Arc<Fleet>,
     plans: Plans,
     turns: Arc<Semaphore>,
     /// Workspaces by the hash of a key, and until when that is believed.
@@ -130,12 +133,14 @@ impl App {
         process: Arc<Process>,
         services: Services,
         input: InputOptions,
+        fleet: Arc<Fleet>,
         settings: ServerSettings,
     ) -> Self {
         Self {
             plans: Plans::new(settings.plans),
             turns: Arc::new(Semaphore::new(settings.workers.get())),
             traffic: Traffic::default(),
+            fleet,
             workspaces: DashMap::new(),
             process,
             services,
@@ -197,6 +202,19 @@ impl App {
     /// Whether the server has a key of its own for callers that bring none.
     pub fn has_own_key(&self) -> bool {
         self.process.store.settings().api_key.is_some()
+    }
+
+    /// The streams of the process: its own and those of the fleet that run.
+    pub fn streams(&self) -> Vec<RunningStream> {
+        let of_fleet = self.fleet.streams().into_iter().filter_map(|stream| {
+            Some(RunningStream {
+                name: stream.id,
+                definition: stream.definition,
+                figures: stream.figures?,
+                cache: stream.cache,
+            })
+        });
+        self.process.streams().into_iter().chain(of_fleet).collect()
     }
 
     /// Whether all that has to be there for the first request is there.

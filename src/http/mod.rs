@@ -24,6 +24,7 @@ mod models;
 pub mod operation;
 mod other_models;
 mod picture;
+pub mod pipelines;
 mod plans;
 mod process;
 mod rejection;
@@ -64,8 +65,10 @@ pub fn routes() -> Vec<Route> {
 /// The router of a server of workflows.
 pub fn router(app: Arc<App>) -> Router {
     let operation = operation::routes().with_state(app.process.clone());
+    let pipelines = pipelines::routes(app.fleet.clone(), &app.settings);
     table::router(routes())
         .merge(operation)
+        .merge(pipelines)
         .fallback(service::unknown)
         .method_not_allowed_fallback(service::unknown)
         .layer(from_fn_with_state(app.clone(), layers::workspaces))

@@ -151,6 +151,11 @@ impl Source {
         }
     }
 
+    /// Whether frames come by themselves; of an HTTP address it is known from its first frame on.
+    pub fn is_live(&self) -> bool {
+        self.shared.is_live()
+    }
+
     /// Counters and state now.
     pub fn stats(&self) -> SourceStats {
         self.shared.stats()

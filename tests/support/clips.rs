@@ -8,6 +8,11 @@ use millrace::values::image::YuvFrame;
 
 /// Synthetic: 300 frames at 25 per second, 640×360, frame number in the picture.
 pub const SHAPES: &str = "fixtures/video/shapes_a_640x360_25fps.mp4";
+/// The same by its whole path.
+pub const SHAPES_ABSOLUTE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/fixtures/video/shapes_a_640x360_25fps.mp4"
+);
 /// People walking: 400 frames at 10 per second, 640×480.
 pub const PEDESTRIANS: &str = "fixtures/video/pedestrians_640x480_10fps.mp4";
 /// One person: 180 frames at 10 per second, 640×360.
