@@ -51,6 +51,10 @@ pub struct ServerSettings {
     pub workspaces: Vec<String>,
     /// `LEGACY_ROUTE_ENABLED`, true.
     pub legacy_route: bool,
+    /// `ENABLE_BUILDER`, false: whether the local editor's routes exist.
+    pub builder: bool,
+    /// `BUILDER_ORIGIN`: where the page of the editor loads it from.
+    pub builder_origin: String,
     /// Folder of what is saved by the local editor (`MODEL_CACHE_DIR`).
     pub cache_dir: PathBuf,
 }
@@ -74,6 +78,8 @@ impl Default for ServerSettings {
             server_id: uuid::Uuid::new_v4().simple().to_string()[..6].to_owned(),
             workspaces: Vec::new(),
             legacy_route: true,
+            builder: false,
+            builder_origin: "https://app.roboflow.com".into(),
             cache_dir: PathBuf::from("/tmp/cache"),
         }
     }
