@@ -4,6 +4,8 @@
 //! Folders of `fixtures/http-examples` are groups, each with the situation it was recorded in. What
 //! millrace answers otherwise on purpose is listed with its reason; nothing else is left out.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on ends
+
 #[path = "support/platform.rs"]
 mod platform;
 #[path = "support/server.rs"]

@@ -4,6 +4,8 @@
 //! is the long one. `MILLRACE_LOAD_URL=http://127.0.0.1:9001` drives another server in the same way
 //! and prints its figures, for a comparison on the same machine.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on ends
+
 #[path = "support/server.rs"]
 mod server;
 

@@ -2,6 +2,8 @@
 //!
 //! `scripts/setup.sh --test` installs the client from PyPI; without it the test fails and says so.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on ends
+
 #[path = "support/platform.rs"]
 mod platform;
 #[path = "support/server.rs"]
