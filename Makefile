@@ -1,4 +1,4 @@
-# millrace: `make run` counts people in a clip, `make test` is what CI runs.
+# millrace: `make run` counts and times people in a clip, `make test` is what CI runs.
 #
 # PROFILE=dev makes `run` use the binary that `make test` builds: slower frames, no second build.
 
@@ -6,6 +6,7 @@ PROFILE ?= release
 DEFINITION ?= pipelines/people-crossing-a-line.json
 SOURCE ?= fixtures/video/pedestrians_640x480_10fps.mp4
 OUTPUT ?= out/people
+SECOND := pipelines/flow-and-dwell-time.json
 
 MILLRACE := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/millrace
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -22,9 +23,11 @@ build: setup
 run: build
 	$(MILLRACE) run $(DEFINITION) --source $(SOURCE) --models fixtures/models \
 		--output $(OUTPUT) --video $(OUTPUT)/annotated.mp4
+	$(MILLRACE) run $(SECOND) --source $(SOURCE) --models fixtures/models \
+		--output $(OUTPUT)-flow --video $(OUTPUT)-flow/annotated.mp4
 	@echo
-	@echo "Results, one JSON line a frame, and the annotated clip:"
-	@ls -1 $(OUTPUT)/*
+	@echo "Results, one JSON line a frame, and the annotated clips:"
+	@ls -1 $(OUTPUT)/* $(OUTPUT)-flow/*
 
 test:
 	@scripts/setup.sh --test

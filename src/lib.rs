@@ -1,15 +1,18 @@
 //! millrace runs Roboflow Workflows definitions on live cameras and recorded video.
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
-//! [`definition`], [`blocks`], [`plan`], [`engine`], [`definitions`], [`models`], [`sources`],
-//! [`streams`], [`network`], [`delivery`], [`remote_images`], [`doctor`], [`http`], [`cli`].
+//! [`definition`], [`blocks`], [`plan`], [`describe`], [`engine`], [`definitions`], [`models`],
+//! [`sources`], [`streams`], [`network`], [`delivery`], [`remote_images`], [`doctor`], [`http`],
+//! [`cli`].
 
+pub mod allocator;
 pub mod blocks;
 pub mod cli;
 pub mod clock;
 pub mod definition;
 pub mod definitions;
 pub mod delivery;
+pub mod describe;
 pub mod doctor;
 pub mod engine;
 pub mod geometry;

@@ -154,6 +154,55 @@ fn a_clip_gives_a_line_and_a_filmed_frame_per_frame() {
     assert_eq!(filmed, 300);
 }
 
+/// The second demo of `make run`: many blocks with memory in one definition, all of one mind.
+#[test]
+fn counts_zones_speeds_and_dwell_times_come_from_one_definition() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = millrace(&["run", "pipelines/flow-and-dwell-time.json"])
+        .args(["--source", "fixtures/video/pedestrians_640x480_10fps.mp4"])
+        .arg("--output")
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let lines = lines(&folder.path().join("results.jsonl"));
+    assert_eq!(lines.len(), 400);
+    let (mut seen, mut longest, mut busy) = (std::collections::BTreeSet::new(), 0.0f64, 0);
+    for line in &lines {
+        let outputs = &line["outputs"];
+        let times = outputs["dwell_times"].as_array().unwrap();
+        let present = outputs["present"].as_i64().unwrap();
+        assert_eq!(times.len() as i64, present);
+        let mood = if present >= 3 { "busy" } else { "calm" };
+        assert_eq!(outputs["mood"], mood);
+        busy += i32::from(present >= 3);
+        let people = outputs["people"]["predictions"].as_array().unwrap();
+        for person in people {
+            seen.insert(person["tracker_id"].as_i64().unwrap());
+            assert!(person["speed"].as_f64().unwrap() >= 0.0);
+        }
+        let times = times.iter().map(|t| t.as_f64().unwrap());
+        longest = times.fold(longest, f64::max);
+        let headline = outputs["headline"].as_str().unwrap();
+        let counts = format!("in {}  out {}", outputs["count_in"], outputs["count_out"]);
+        assert!(headline.starts_with(&counts), "{headline}");
+    }
+    let last = &lines[399]["outputs"];
+    assert_eq!(
+        (&last["count_in"], &last["count_out"]),
+        (&4.into(), &7.into())
+    );
+    let visits = last["visits"].as_i64().unwrap();
+    assert!(
+        (1..=seen.len() as i64).contains(&visits),
+        "{visits} of {}",
+        seen.len()
+    );
+    // Nobody stays longer than the clip of 40 s, somebody a good part of it; the zone is not always full.
+    assert!((5.0..=40.0).contains(&longest), "{longest} s");
+    assert!((20..380).contains(&busy), "{busy} busy frames");
+}
+
 #[test]
 fn two_sources_keep_their_results_and_counts_apart() {
     let folder = tempfile::tempdir().unwrap();

@@ -39,10 +39,7 @@ impl Bench {
         let clock = Arc::new(ManualClock::default());
         let services = Services {
             clock: clock.clone(),
-            models: Arc::default(),
-            dispatcher: Arc::default(),
-            cache: Arc::default(),
-            disable_sinks: false,
+            ..Services::default()
         };
         let values = step.values.iter().map(|v| match v {
             FieldValue::Literal(_, value) => value.clone(),
@@ -87,6 +84,17 @@ impl Bench {
         match self.output(fields)? {
             Output::Many(rows) => Ok(rows),
             other => panic!("rows wanted, got {other:?}"),
+        }
+    }
+
+    /// The same for a block that returns several rows for each element of a batch.
+    pub(crate) fn run_nested(
+        &mut self,
+        fields: &[(&str, Value)],
+    ) -> Result<Vec<Vec<Row>>, BlockError> {
+        match self.output(fields)? {
+            Output::Nested(rows) => Ok(rows),
+            other => panic!("nested rows wanted, got {other:?}"),
         }
     }
 

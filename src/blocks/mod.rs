@@ -15,6 +15,8 @@ pub mod formatters;
 pub mod fusion;
 pub mod math;
 pub mod model;
+#[cfg(test)]
+mod properties;
 pub mod query;
 pub mod registry;
 pub mod sampling;
@@ -37,6 +39,7 @@ pub use spec::{
 
 use crate::clock::Clock;
 use crate::definition::error::ErrorClass;
+use crate::definitions::ApiKey;
 use crate::delivery::Dispatcher;
 use crate::models::ModelStore;
 use crate::values::{Batch, Detections, Image, Timestamp, Value, VideoMetadata};
@@ -256,6 +259,9 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Weights and sessions.
     pub models: Arc<ModelStore>,
+    /// The key that a request brought, for models of the platform; `None` stands for that of the
+    /// process.
+    pub api_key: Option<ApiKey>,
     /// Sends events out.
     pub dispatcher: Arc<Dispatcher>,
     /// Values that cache blocks put aside, of one engine.
@@ -272,6 +278,7 @@ impl Default for Services {
         Self {
             clock: Arc::new(crate::clock::SystemClock::default()),
             models: Arc::default(),
+            api_key: None,
             dispatcher: Arc::default(),
             cache: Arc::default(),
             disable_sinks: false,

@@ -88,6 +88,11 @@ mod tests {
                     let parsed = serde_json::from_str::<serde_json::Value>(text);
                     assert!(parsed.is_ok(), "{}.{}: {text}", spec.type_id(), field.name);
                 }
+                if !field.extra.is_empty() {
+                    let parsed = serde_json::from_str::<serde_json::Value>(field.extra);
+                    let object = parsed.is_ok_and(|keys| keys.is_object());
+                    assert!(object, "{}.{}: {}", spec.type_id(), field.name, field.extra);
+                }
             }
         }
     }

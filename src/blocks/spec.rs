@@ -94,6 +94,8 @@ pub enum Ty {
     Float,
     /// A whole number within bounds (inclusive; `i64::MIN`/`MAX` for none).
     IntIn(i64, i64),
+    /// A whole number above the first bound, up to the second (inclusive; `i64::MAX` for none).
+    IntAbove(i64, i64),
     /// A number within bounds.
     FloatIn(Bounds),
     /// A text literal.
@@ -106,6 +108,8 @@ pub enum Ty {
     Any,
     /// One of these texts.
     OneOf(&'static [&'static str]),
+    /// One of these texts; the set has a name of its own in schemas.
+    NamedOneOf(&'static str, &'static [&'static str]),
     /// A list whose items have one of these shapes.
     List(&'static [Ty]),
     /// A list with at least / at most so many items.
@@ -199,6 +203,13 @@ pub struct Field {
     pub bounds: Bounds,
     /// What the field is for.
     pub about: &'static str,
+    /// Keys that the field's schema has beyond those that follow from the rest, as the text of a JSON
+    /// object: hints of editors. A `null` takes away a key that would follow.
+    pub extra: &'static str,
+    /// Whether the schema leaves the default out; it always does for an empty object.
+    pub silent_default: bool,
+    /// How many of the shapes the schema shows; more than there are shows all.
+    pub shown: usize,
 }
 
 impl Field {
@@ -211,6 +222,9 @@ impl Field {
             default: None,
             bounds: Bounds::NONE,
             about: "",
+            extra: "",
+            silent_default: false,
+            shown: usize::MAX,
         }
     }
 
@@ -223,6 +237,9 @@ impl Field {
             default: Some(default),
             bounds: Bounds::NONE,
             about: "",
+            extra: "",
+            silent_default: false,
+            shown: usize::MAX,
         }
     }
 
@@ -242,6 +259,34 @@ impl Field {
     /// The same field with a sentence on what it is for.
     pub const fn about(self, about: &'static str) -> Self {
         Self { about, ..self }
+    }
+
+    /// The same field with further keys in its schema, given as JSON text.
+    pub const fn extra(self, extra: &'static str) -> Self {
+        Self { extra, ..self }
+    }
+
+    /// The same field, which editors show at once.
+    pub const fn always_visible(self) -> Self {
+        self.extra(r#"{"always_visible": true}"#)
+    }
+
+    /// The same field whose schema shows its first shapes only; the others are accepted too.
+    pub const fn shown(self, shown: usize) -> Self {
+        Self { shown, ..self }
+    }
+
+    /// The shapes that the schema shows.
+    pub fn shown_types(&self) -> &'static [Ty] {
+        self.types.get(..self.shown).unwrap_or(self.types)
+    }
+
+    /// The same field with a default that its schema does not show.
+    pub const fn silent_default(self) -> Self {
+        Self {
+            silent_default: true,
+            ..self
+        }
     }
 }
 
@@ -305,7 +350,7 @@ pub struct BlockSpec {
     pub mixed: &'static [&'static str],
     /// Fields whose scalars are lifted to batches.
     pub cast: &'static [&'static str],
-    /// Relative depth of fields, where not 0.
+    /// Relative depth of fields; 0 for those that are not named.
     pub offsets: &'static [(&'static str, i8)],
     /// Field whose lineage the output has when depths differ.
     pub reference: Option<&'static str>,

@@ -124,6 +124,12 @@ impl<V> PerTrack<V> {
         }
     }
 
+    /// Forgets the tracks that `keep` does not want.
+    pub fn retain(&mut self, mut keep: impl FnMut(&V) -> bool) {
+        self.young.retain(|_, state| keep(state));
+        self.old.retain(|_, state| keep(state));
+    }
+
     /// Forgets a track.
     pub fn remove(&mut self, id: i64) {
         self.young.remove(&id);
@@ -163,5 +169,7 @@ mod tests {
         assert!(tracks.find(6).is_none() && tracks.find(5).is_some());
         tracks.remove(5);
         assert!(tracks.find(5).is_none());
+        tracks.retain(|state| *state == 0);
+        assert!(tracks.find(1_000_003).is_some() && tracks.find(7).is_none());
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::REFUSED;
 use crate::blocks::{BlockSpec, registry};
+use crate::describe;
 
 /// Arguments of `millrace blocks`.
 #[derive(Debug, Args)]
@@ -28,9 +29,9 @@ pub(super) fn run(args: &BlocksArgs) -> ExitCode {
     match found {
         Some(spec) => {
             if args.json {
-                say!("{:#}", summary(spec));
+                say!("{:#}", whole(spec));
             } else {
-                describe(spec);
+                print(spec);
             }
             ExitCode::SUCCESS
         }
@@ -39,6 +40,13 @@ pub(super) fn run(args: &BlocksArgs) -> ExitCode {
             ExitCode::from(REFUSED)
         }
     }
+}
+
+/// The summary with the JSON schema of a step.
+fn whole(spec: &BlockSpec) -> Json {
+    let mut all = summary(spec);
+    all["schema"] = describe::schema(spec);
+    all
 }
 
 fn summary(spec: &BlockSpec) -> Json {
@@ -79,7 +87,7 @@ fn list(as_json: bool) {
     say!("{} blocks; `millrace blocks TYPE` describes one", all.len());
 }
 
-fn describe(spec: &BlockSpec) {
+fn print(spec: &BlockSpec) {
     say!("{} ({})\n{}", spec.type_id(), spec.name, spec.about);
     if spec.types.len() > 1 {
         say!("also: {}", spec.types[1..].join(", "));

@@ -2,26 +2,27 @@
 
 use std::sync::Arc;
 
-use super::HostArgs;
 use super::outbox::OutboxPlaceArgs;
+use super::{HostArgs, LoadError};
 use crate::blocks::Services;
+use crate::clock::Clock;
 use crate::delivery::{AddressPolicy, Dispatcher, Settings};
-use crate::models::{ModelError, ModelStore, RuntimeSettings};
+use crate::models::{self, ModelStore, RuntimeSettings};
 
 /// Makes the services that blocks use, for a process that goes on after an execution: steps that do
 /// not want to wait for a receiver need not. Their events wait in the outbox.
 ///
 /// # Errors
-/// If the folder of models cannot be read.
-pub(super) fn services(args: &HostArgs, outbox: &OutboxPlaceArgs) -> Result<Services, ModelError> {
+/// If the folder of models cannot be read, or a setting makes no sense.
+pub(super) fn services(args: &HostArgs, outbox: &OutboxPlaceArgs) -> Result<Services, LoadError> {
     with_models(args, outbox.dispatcher(delivery(args, true)))
 }
 
 /// The same for a process that ends with its last execution: nothing is left to the background.
 ///
 /// # Errors
-/// If the folder of models cannot be read.
-pub(super) fn services_in_foreground(args: &HostArgs) -> Result<Services, ModelError> {
+/// If the folder of models cannot be read, or a setting makes no sense.
+pub(super) fn services_in_foreground(args: &HostArgs) -> Result<Services, LoadError> {
     with_models(args, Dispatcher::new(delivery(args, false)))
 }
 
@@ -36,17 +37,25 @@ fn delivery(args: &HostArgs, background: bool) -> Settings {
     }
 }
 
-fn with_models(args: &HostArgs, dispatcher: Dispatcher) -> Result<Services, ModelError> {
+fn with_models(args: &HostArgs, dispatcher: Dispatcher) -> Result<Services, LoadError> {
     let services = Services {
         dispatcher: Arc::new(dispatcher),
         ..Services::default()
     };
-    let Some(folder) = &args.models else {
-        return Ok(services);
-    };
-    let models = ModelStore::open(folder, RuntimeSettings::default(), services.clock.clone())?;
+    let models = models(args, services.clock.clone())?;
     Ok(Services {
         models: Arc::new(models),
         ..services
     })
+}
+
+/// The store of models: the folder of the arguments, the cache and the platform of the environment.
+///
+/// # Errors
+/// If the folder of models cannot be read, or a setting makes no sense.
+pub(super) fn models(args: &HostArgs, clock: Arc<dyn Clock>) -> Result<ModelStore, LoadError> {
+    let settings = models::Settings::from_env(|name| std::env::var(name).ok())?;
+    let runtime = RuntimeSettings::default();
+    let store = ModelStore::connect(args.models.as_deref(), runtime, settings, clock)?;
+    Ok(store)
 }

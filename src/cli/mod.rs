@@ -14,6 +14,7 @@ mod doctor;
 mod exec;
 mod host;
 mod image_urls;
+mod models;
 mod outbox;
 mod run;
 mod serve;
@@ -72,6 +73,8 @@ pub enum Command {
     Exec(exec::ExecArgs),
     /// How fresh a running process is; refresh its definitions; compare two definitions.
     Definitions(definitions::DefinitionsArgs),
+    /// The models of this machine: list them, fetch one from the platform, remove one.
+    Models(models::ModelsArgs),
     /// Find out what is wrong on this machine, and say what mends it.
     Doctor(doctor::DoctorArgs),
     /// Events that wait for their receivers: list, show, retry, drop, export; test a receiver.
@@ -109,6 +112,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Exec(args) => exec::run(&args),
             Command::Definitions(args) => definitions::run(&args),
+            Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Outbox(args) => outbox::run(&args),
             Command::Validate(args) => validate::run(&args),

@@ -88,7 +88,7 @@ pub(super) fn takes_text(types: &[Ty]) -> bool {
     let text = |ty: &Ty| {
         matches!(
             ty,
-            Ty::Str | Ty::Pattern(_) | Ty::OneOf(_) | Ty::Any | Ty::Custom(..)
+            Ty::Str | Ty::Pattern(_) | Ty::OneOf(_) | Ty::NamedOneOf(..) | Ty::Any | Ty::Custom(..)
         )
     };
     types.iter().any(text)
@@ -152,7 +152,7 @@ fn closeness(ty: &Ty, json: &Json) -> Closeness {
     match (ty, json) {
         (Ty::Any, _) => Closeness::Kept,
         (Ty::Bool, _) => exact_if(json.is_boolean()),
-        (Ty::Int | Ty::IntIn(..), _) => exact_if(json.is_i64() || json.is_u64()),
+        (Ty::Int | Ty::IntIn(..) | Ty::IntAbove(..), _) => exact_if(json.is_i64() || json.is_u64()),
         (Ty::Float | Ty::FloatIn(_), Json::Number(n)) if !n.is_f64() => Closeness::Kept,
         (Ty::Float | Ty::FloatIn(_), _) => exact_if(json.is_f64()),
         (Ty::List(types) | Ty::ListIn(types, ..), Json::Array(items)) => {
@@ -202,7 +202,7 @@ fn blame(
             Ty::List(_) | Ty::ListIn(..) | Ty::Tuple(_) | Ty::Operations
         ),
         Json::Object(_) => matches!(ty, Ty::Map(_) | Ty::Statement | Ty::Object),
-        Json::Number(_) => matches!(ty, Ty::FloatIn(_) | Ty::IntIn(..)),
+        Json::Number(_) => matches!(ty, Ty::FloatIn(_) | Ty::IntIn(..) | Ty::IntAbove(..)),
         _ => false,
     };
     if let Some(at) = problems.iter().position(|(ty, _)| resembles(ty)) {
@@ -238,12 +238,12 @@ fn describe(ty: &Ty) -> String {
         Ty::InputVideo => "a selector of input video metadata".into(),
         Ty::Step => "a step selector ($steps.<name>)".into(),
         Ty::Bool => "true or false".into(),
-        Ty::Int | Ty::IntIn(..) => "a whole number".into(),
+        Ty::Int | Ty::IntIn(..) | Ty::IntAbove(..) => "a whole number".into(),
         Ty::Float | Ty::FloatIn(_) => "a number".into(),
         Ty::Str | Ty::Pattern(_) => "text".into(),
         Ty::Null => "null".into(),
         Ty::Any => "anything".into(),
-        Ty::OneOf(names) => format!("one of {}", names.join(", ")),
+        Ty::OneOf(names) | Ty::NamedOneOf(_, names) => format!("one of {}", names.join(", ")),
         Ty::List(_) | Ty::ListIn(..) => "a list".into(),
         Ty::Tuple(parts) => format!("a list of {} items", parts.len()),
         Ty::Map(_) | Ty::Object | Ty::Custom(..) => "an object".into(),
@@ -263,22 +263,8 @@ fn accept(ty: &Ty, json: &Json) -> Checked {
         | Ty::Step => check_selector(ty, json),
         Ty::Bool => one(coerce::bool(json).map(Json::Bool)),
         Ty::Int => one(coerce::int(json).map(Json::from)),
-        Ty::IntIn(low, high) => {
-            let i = coerce::int(json).map_err(|p| vec![p])?;
-            if i < *low {
-                Err(problem(
-                    "greater_than_equal",
-                    format!("must be at least {low}"),
-                ))
-            } else if i > *high {
-                Err(problem(
-                    "less_than_equal",
-                    format!("must be at most {high}"),
-                ))
-            } else {
-                Ok(Json::from(i))
-            }
-        }
+        Ty::IntIn(low, high) => check_int(json, *low, *high),
+        Ty::IntAbove(low, high) => check_int(json, low.saturating_add(1), *high),
         Ty::Float => one(coerce::float(json, &Bounds::NONE)),
         Ty::FloatIn(bounds) => one(coerce::float(json, bounds)),
         Ty::Str => match json {
@@ -300,7 +286,7 @@ fn accept(ty: &Ty, json: &Json) -> Checked {
             _ => Err(problem("none_required", "must be null")),
         },
         Ty::Any => Ok(json.clone()),
-        Ty::OneOf(names) => match json {
+        Ty::OneOf(names) | Ty::NamedOneOf(_, names) => match json {
             Json::String(s) if names.contains(&s.as_str()) => Ok(json.clone()),
             _ => Err(problem(
                 "enum",
@@ -325,6 +311,19 @@ fn accept(ty: &Ty, json: &Json) -> Checked {
             .map(|_| json.clone())
             .map_err(query_problems),
         Ty::Custom(check, _) => check(json).map_err(|why| problem("value_error", why)),
+    }
+}
+
+fn check_int(json: &Json, low: i64, high: i64) -> Checked {
+    let i = coerce::int(json).map_err(|p| vec![p])?;
+    if i < low {
+        let message = format!("must be at least {low}");
+        Err(problem("greater_than_equal", message))
+    } else if i > high {
+        let message = format!("must be at most {high}");
+        Err(problem("less_than_equal", message))
+    } else {
+        Ok(Json::from(i))
     }
 }
 

@@ -16,8 +16,9 @@ use super::layers::Stamped;
 use super::rejection::Rejection;
 use super::table::Route;
 use super::{body, caller};
+use crate::definition::error::WorkflowError;
 use crate::definitions::{ApiKey, Demand};
-use crate::describe;
+use crate::describe::{self, ModelFacts};
 
 type Shared = State<Arc<App>>;
 
@@ -57,14 +58,31 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// What is told of a definition.
-type Description = fn(&Value) -> Result<Value, crate::definition::error::WorkflowError>;
+type Description = fn(&App, &Value) -> Result<Value, WorkflowError>;
+
+fn interface(_: &App, definition: &Value) -> Result<Value, WorkflowError> {
+    describe::interface(definition)
+}
+
+/// Models are told as far as the server knows them: none is fetched for that.
+fn workload(app: &App, definition: &Value) -> Result<Value, WorkflowError> {
+    let facts = |id: &str| {
+        let info = app.services.models.info(id).ok()?;
+        Some(ModelFacts {
+            architecture: Some(info.architecture),
+            variant: None,
+            task: info.task,
+        })
+    };
+    describe::workload(definition, &facts)
+}
 
 async fn interface_inline(
     State(app): Shared,
     headers: HeaderMap,
     request: Request<Body>,
 ) -> Result<Response, Rejection> {
-    describe_inline(app, headers, request, describe::interface).await
+    describe_inline(app, headers, request, interface).await
 }
 
 async fn interface_by_name(
@@ -73,7 +91,7 @@ async fn interface_by_name(
     headers: HeaderMap,
     request: Request<Body>,
 ) -> Result<Response, Rejection> {
-    describe_by_name(app, name, headers, request, describe::interface).await
+    describe_by_name(app, name, headers, request, interface).await
 }
 
 async fn workload_inline(
@@ -81,7 +99,7 @@ async fn workload_inline(
     headers: HeaderMap,
     request: Request<Body>,
 ) -> Result<Response, Rejection> {
-    describe_inline(app, headers, request, describe::workload).await
+    describe_inline(app, headers, request, workload).await
 }
 
 async fn workload_by_name(
@@ -90,7 +108,7 @@ async fn workload_by_name(
     headers: HeaderMap,
     request: Request<Body>,
 ) -> Result<Response, Rejection> {
-    describe_by_name(app, name, headers, request, describe::workload).await
+    describe_by_name(app, name, headers, request, workload).await
 }
 
 /// Descriptions ask for a key, as the reference does, although ours need none.
@@ -123,7 +141,11 @@ async fn describe_inline(
     fields.finish()?;
     ask_for_key(&app, &headers, key)?;
     let definition = object.remove("specification").unwrap_or_default();
-    let told = app.work(move || Ok(describe(&definition)?)).await?;
+    let told = {
+        let worker = app.clone();
+        app.work(move || Ok(describe(&worker, &definition)?))
+            .await?
+    };
     Ok(Json(told).into_response())
 }
 
@@ -146,7 +168,11 @@ async fn describe_by_name(
         .definition(&workspace, &workflow, version, key, demand)
         .await?;
     let stamp = fetched.stamp.clone();
-    let told = app.work(move || Ok(describe(&fetched.definition)?)).await?;
+    let told = {
+        let worker = app.clone();
+        app.work(move || Ok(describe(&worker, &fetched.definition)?))
+            .await?
+    };
     let mut response = Json(told).into_response();
     response.extensions_mut().insert(Stamped(stamp));
     Ok(response)

@@ -9,11 +9,13 @@
 //! Binds to the address it is given; nothing is bound unless asked for.
 
 mod app;
+mod blocks;
 mod body;
 mod caller;
 mod fields;
 mod images;
 mod infer;
+mod interfaces;
 mod layers;
 pub mod listener;
 pub mod logs;
@@ -47,6 +49,8 @@ pub fn routes() -> Vec<Route> {
     [
         service::routes(),
         workflows::routes(),
+        interfaces::routes(),
+        blocks::routes(),
         infer::routes(),
         models::routes(),
         other_models::routes(),

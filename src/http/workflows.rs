@@ -18,8 +18,8 @@ use super::layers::{Stamped, Used};
 use super::rejection::Rejection;
 use super::table::Route;
 use super::{body, caller};
-use crate::definition::version::ENGINE_VERSION;
 use crate::definitions::{ApiKey, Demand, Fetched};
+use crate::describe;
 use crate::models::usage;
 use crate::profile::Profile;
 
@@ -59,7 +59,7 @@ pub fn routes() -> Vec<Route> {
             "GET",
             "/workflows/execution_engine/versions",
             "Versions of the execution engine",
-            get(async || Json(json!({"versions": [ENGINE_VERSION]}))),
+            get(async || Json(describe::engine_versions())),
         ),
     ]
 }

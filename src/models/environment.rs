@@ -89,8 +89,8 @@ pub(super) fn inference_config(
             normalization: queries.then_some([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]),
         },
         forward_pass: Some(ForwardPass {
-            static_batch_size: number(&environment.batch_size),
-            max_dynamic_batch_size: None,
+            static_batch_size: None,
+            max_dynamic_batch_size: number(&environment.batch_size),
         }),
         post_processing: (!queries).then_some(PostProcessing {
             kind: PostProcessingKind::Nms,

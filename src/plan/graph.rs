@@ -327,7 +327,8 @@ fn names<'a>(all: impl Iterator<Item = &'a Arc<str>>) -> HashMap<Arc<str>, usize
     all.enumerate().map(|(i, name)| (name.clone(), i)).collect()
 }
 
-fn step_outputs(step: &Step) -> Vec<StepOutput> {
+/// The outputs of a step: those of its block, or those that follow from its fields.
+pub fn step_outputs(step: &Step) -> Vec<StepOutput> {
     if let Some(dynamic) = step.spec.dynamic_outputs {
         return dynamic(step)
             .into_iter()

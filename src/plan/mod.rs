@@ -21,6 +21,7 @@ use crate::definition::error::WorkflowError;
 use crate::definition::step::Step;
 use crate::values::Value;
 
+pub use graph::step_outputs;
 pub use identity::{PlanDifference, StepIdentity};
 pub use lineage::{Lineage, MAX_DEPTH, WORKFLOW_INPUT};
 

@@ -273,8 +273,10 @@ pub fn warm(plan: &Plan, parameters: &RuntimeInputs, services: &Services) -> Res
             continue;
         };
         let failed = |e: &dyn std::fmt::Display| format!("step `{}`: {e}", planned.step.name);
-        services.models.preload(&id).map_err(|e| failed(&e))?;
-        if let Ok(detector) = services.models.detector(&id) {
+        let key = services.api_key.as_ref();
+        let models = &services.models;
+        models.preload_for(&id, key).map_err(|e| failed(&e))?;
+        if let Ok(detector) = models.detector_for(&id, key) {
             let size = detector.input_size();
             let black = Image::new(
                 Matrix::filled(size.width, size.height, &[0, 0, 0]),

@@ -33,6 +33,7 @@ pub use figures::{Figures, Snapshot};
 pub use follow::{FollowSpec, Followed, Follower, warm};
 pub use report::{Report, Reporter};
 
+use crate::allocator;
 use crate::clock::Clock;
 use crate::definition::error::WorkflowError;
 use crate::definitions::DefinitionStamp;
@@ -155,7 +156,10 @@ impl Stream {
         drop(self.results);
         // Neither thread can panic: blocks run behind a catch.
         let _ = self.collector.join();
-        self.entry.join().unwrap_or(End::Stopped)
+        let end = self.entry.join().unwrap_or(End::Stopped);
+        // Nobody may need the memory of its frames again.
+        allocator::release();
+        end
     }
 }
 

@@ -8,13 +8,21 @@ macro_rules! kinds {
         $(#[doc = $doc] pub const $name: Kind = $text;)*
         /// Every kind: name, type inside the engine, type in JSON (both as the reference publishes them).
         pub const ALL: &[(Kind, &str, &str)] = &[$(($text, $internal, $serialised)),*];
+
+        /// What values of a kind are; `None` for an unknown kind.
+        pub fn about(kind: &str) -> Option<&'static str> {
+            match kind {
+                $($text => Some($doc),)*
+                _ => None,
+            }
+        }
     };
 }
 
 kinds! {
     IMAGE = "image", "An image.", "WorkflowImageData", "dict";
     VIDEO_METADATA = "video_metadata", "Facts about a video frame (deprecated: images carry them).", "VideoMetadata", "dict";
-    WILDCARD = "*", "Anything.", "Any", "Any";
+    WILDCARD = "*", "Equivalent of any element.", "Any", "Any";
     OBJECT_DETECTION = "object_detection_prediction", "Boxes.", "sv.Detections", "dict";
     INSTANCE_SEGMENTATION = "instance_segmentation_prediction", "Boxes with dense masks.", "sv.Detections", "dict";
     RLE_INSTANCE_SEGMENTATION = "rle_instance_segmentation_prediction", "Boxes with run-length masks.", "sv.Detections", "dict";
@@ -41,7 +49,7 @@ kinds! {
     INTEGER = "integer", "A whole number.", "int", "int";
     FLOAT = "float", "A number.", "float", "float";
     FLOAT_ZERO_TO_ONE = "float_zero_to_one", "A number from 0 to 1.", "float", "float";
-    BOOLEAN = "boolean", "True or false.", "bool", "bool";
+    BOOLEAN = "boolean", "Boolean flag.", "bool", "bool";
     LIST_OF_VALUES = "list_of_values", "A list.", "List[Any]", "List[Any]";
     DICTIONARY = "dictionary", "An object.", "dict", "dict";
     POINT = "point", "A 2-D point.", "Tuple[int, int]", "Tuple[int, int]";

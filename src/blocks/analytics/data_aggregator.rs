@@ -27,7 +27,7 @@ use crate::blocks::query::{self, Chain, Params};
 use crate::blocks::state::PerStream;
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, BuildError, Context, DynamicOutput, Family, Field,
-    Inputs, Output, Row, StepProblem, Ty,
+    Inputs, Output, Row, StepProblem, Ty, output,
 };
 use crate::definition::step::{FieldValue, Step};
 use crate::values::{Value, kind};
@@ -42,22 +42,51 @@ pub static BLOCK: BlockSpec = BlockSpec {
         Field::required("data", &[Ty::Map(&[Ty::Selector(&[kind::WILDCARD])])])
             .about("The values by name."),
         Field::optional("data_operations", &[Ty::Map(&[Ty::Operations])], "{}")
-            .about("What is done with a value before it is taken in, by name."),
+            .about("What is done with a value before it is taken in, by name.")
+            .extra(r#"{"keys_bound_in": "data", "uses_uql": true}"#),
         Field::required(
             "aggregation_mode",
             &[Ty::Map(&[Ty::List(&[Ty::OneOf(MODES)])])],
         )
-        .about("What is worked out of each value, by name."),
+        .about("What is worked out of each value, by name.")
+        .extra(
+            r#"{
+                "keys_bound_in": "data",
+                "values_metadata": {
+                    "avg": {"name": "Average"},
+                    "count": {"name": "Count Values"},
+                    "count_distinct": {"name": "Number Of Distinct Values"},
+                    "distinct": {"name": "Take Distinct Values"},
+                    "max": {"name": "Take Maximum Value"},
+                    "min": {"name": "Take Minimum Value"},
+                    "sum": {"name": "Sum"},
+                    "values_counts": {"name": "Count Distinct Values Occurrences"},
+                    "values_difference": {"name": "Observed Values Difference"}
+                }
+            }"#,
+        ),
         Field::optional(
             "interval_unit",
             &[Ty::OneOf(&["seconds", "minutes", "hours", "runs"])],
             r#""seconds""#,
         )
-        .about("Unit of the interval."),
+        .about("Unit of the interval.")
+        .extra(
+            r#"{
+                "always_visible": true,
+                "values_metadata": {
+                    "hours": {"name": "Hours"},
+                    "minutes": {"name": "Minutes"},
+                    "runs": {"name": "Step runs"},
+                    "seconds": {"name": "Seconds"}
+                }
+            }"#,
+        ),
         Field::required("interval", &[Ty::Int])
             .bounds(Bounds::above(0.0))
             .about("Length of the interval."),
     ],
+    outputs: &[output("*", &[kind::WILDCARD])],
     dynamic_outputs: Some(outputs),
     check: Some(check),
     build: |step, _| Ok(Box::new(DataAggregator::new(step)?)),

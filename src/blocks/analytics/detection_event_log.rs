@@ -56,7 +56,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
             &[Ty::Float, Ty::Selector(&[kind::FLOAT]), Ty::Null],
             "null",
         )
-        .about("Without effect; kept for old definitions."),
+        .about("Without effect; kept for old definitions.")
+        .extra(r#"{"deprecated": true}"#),
         Field::optional(
             "fallback_fps",
             &[Ty::Float, Ty::InputParameter(&[kind::FLOAT])],

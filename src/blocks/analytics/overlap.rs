@@ -41,7 +41,9 @@ pub static BLOCK: BlockSpec = BlockSpec {
             r#""Center Overlap""#,
         )
         .about("Whether the centre has to be inside or touching is enough."),
-        Field::required("overlap_class_name", &[Ty::Str]).about("Class of the boxes overlapped."),
+        Field::required("overlap_class_name", &[Ty::Str])
+            .about("Class of the boxes overlapped.")
+            .extra(r#"{"hide_description": true}"#),
     ],
     outputs: &[output("overlaps", &[kind::OBJECT_DETECTION])],
     build: |_, _| Ok(Box::new(Overlap)),

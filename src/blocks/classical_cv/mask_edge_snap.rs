@@ -56,7 +56,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
             "segmentation",
             &[Ty::Selector(&[kind::INSTANCE_SEGMENTATION])],
         )
-        .about("Detections with masks."),
+        .about("Detections with masks.")
+        .extra(r#"{"pattern": null}"#),
         Field::optional("pixel_tolerance", WHOLE, "15").about("How far outlines may move, pixels."),
         Field::optional("sigma", NUMBER, "1.0")
             .about("Deviations by which an edge stands out from its surroundings."),

@@ -44,7 +44,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
             "0",
         )
         .bounds(Bounds::at_least(0.0))
-        .about("Seconds for which the flow goes on after the condition ceased to hold."),
+        .about("Seconds for which the flow goes on after the condition ceased to hold.")
+        .extra(r#"{"ge": null, "gt": 0}"#),
     ],
     role: Role::FlowControl,
     check: Some(check),

@@ -31,7 +31,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
     fields: &[
         Field::optional("cooldown_seconds", &[Ty::Float], "1.0")
             .bounds(Bounds::at_least(0.0))
-            .about("Seconds from one pass to the next."),
+            .about("Seconds from one pass to the next.")
+            .always_visible(),
         Field::required("depends_on", &[Ty::Selector(&[kind::WILDCARD])])
             .about("The value behind which the step stands."),
         Field::required("next_steps", &[Ty::List(&[Ty::Step])]).about("Steps to limit."),

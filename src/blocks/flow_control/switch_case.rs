@@ -41,11 +41,13 @@ pub static BLOCK: BlockSpec = BlockSpec {
         )
         .about("The value to look up."),
         Field::optional("cases", &[Ty::Map(&[Ty::Step])], "{}")
-            .about("Steps by the text of the value."),
+            .about("Steps by the text of the value.")
+            .always_visible(),
         Field::optional("case_insensitive", &[Ty::Bool], "false")
             .about("Whether upper and lower case are the same."),
         Field::optional("default_next_steps", &[Ty::List(&[Ty::Step])], "[]")
-            .about("Steps that run if no case fits."),
+            .about("Steps that run if no case fits.")
+            .silent_default(),
     ],
     role: Role::FlowControl,
     engine: ">=1.11.0,<2.0.0",

@@ -31,7 +31,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
         &[Ty::OneOf(zones::NAMES), Ty::Selector(&[kind::STRING])],
         "\"UTC\"",
     )
-    .about("The time zone.")],
+    .about("The time zone.")
+    .extra(include_str!("current_time/labels.json"))],
     outputs: &[
         output("timestamp", &[kind::TIMESTAMP]),
         output("iso_string", &[kind::STRING]),

@@ -34,7 +34,10 @@ const FLORENCE: &str = "florence-2";
 /// `roboflow_core/vlm_as_detector@v1`
 pub static V1: BlockSpec = BlockSpec {
     types: &["roboflow_core/vlm_as_detector@v1"],
-    fields: &fields(&[Ty::OneOf(&["google-gemini", "anthropic-claude", FLORENCE])]),
+    fields: &fields(
+        &[Ty::OneOf(&["google-gemini", "anthropic-claude", FLORENCE])],
+        CLASSES_FOR_V1,
+    ),
     outputs: &outputs(&[kind::STRING]),
     build: |_, _| Ok(Box::new(VlmAsDetector { first: true })),
     ..V2
@@ -46,22 +49,50 @@ pub static V2: BlockSpec = BlockSpec {
     name: "VLM As Detector",
     family: Family::Formatter,
     about: "Makes boxes of what a language model said.",
-    fields: &fields(&[Ty::OneOf(&[
-        "openai",
-        "google-gemini",
-        "anthropic-claude",
-        "spacexai",
-        "qwen",
-        "muse",
-        "zai",
-        "zai-flash",
-        FLORENCE,
-    ])]),
+    fields: &fields(
+        &[Ty::OneOf(&[
+            "openai",
+            "google-gemini",
+            "anthropic-claude",
+            "spacexai",
+            "qwen",
+            "muse",
+            "zai",
+            "zai-flash",
+            FLORENCE,
+        ])],
+        CLASSES_FOR_V2,
+    ),
     outputs: &outputs(&[kind::INFERENCE_ID]),
     check: Some(check),
     build: |_, _| Ok(Box::new(VlmAsDetector { first: false })),
     ..BlockSpec::DEFAULT
 };
+
+const CLASSES_FOR_V1: &str = r#"{
+    "relevant_for": {"model_type": {"required": true, "values": ["google-gemini", "anthropic-claude"]}}
+}"#;
+const CLASSES_FOR_V2: &str = r#"{
+    "relevant_for": {
+        "model_type": {
+            "required": true,
+            "values": [
+                "openai", "google-gemini", "anthropic-claude", "spacexai", "qwen", "muse",
+                "zai", "zai-flash"
+            ]
+        }
+    }
+}"#;
+const TASK_NAMES: &str = r#"{
+    "values_metadata": {
+        "object-detection": {"name": "Unprompted Object Detection"},
+        "object-detection-and-caption": {"name": "Detection & Captioning"},
+        "ocr-with-text-detection": {"name": "Text Detection & Recognition (OCR)"},
+        "open-vocabulary-object-detection": {"name": "Object Detection"},
+        "phrase-grounded-object-detection": {"name": "Prompted Object Detection"},
+        "region-proposal": {"name": "Regions of Interest proposal"}
+    }
+}"#;
 
 const CLASSES: &[Ty] = &[
     Ty::Selector(&[kind::LIST_OF_VALUES]),
@@ -78,7 +109,8 @@ const TASKS: &[Ty] = &[Ty::OneOf(&[
     DETECTION,
 ])];
 
-const fn fields(models: &'static [Ty]) -> [Field; 5] {
+/// The fields, for these models; `classes_for` says for which of them classes matter.
+const fn fields(models: &'static [Ty], classes_for: &'static str) -> [Field; 5] {
     [
         Field::required("image", &[Ty::Selector(&[kind::IMAGE])]).about("What was looked at."),
         Field::required(
@@ -86,9 +118,13 @@ const fn fields(models: &'static [Ty]) -> [Field; 5] {
             &[Ty::Selector(&[kind::LANGUAGE_MODEL_OUTPUT])],
         )
         .about("What the model said."),
-        Field::required("classes", CLASSES).about("The classes in the order of their ids."),
+        Field::required("classes", CLASSES)
+            .about("The classes in the order of their ids.")
+            .extra(classes_for),
         Field::required("model_type", models).about("The model's way of writing boxes."),
-        Field::required("task_type", TASKS).about("What the model was asked for."),
+        Field::required("task_type", TASKS)
+            .about("What the model was asked for.")
+            .extra(TASK_NAMES),
     ]
 }
 

@@ -62,7 +62,10 @@ pub static BLOCK: BlockSpec = BlockSpec {
         .about("Its id."),
     ],
     outputs: &[output("predictions", kind::DETECTIONS)],
-    offsets: &[("classification_predictions", 1)],
+    offsets: &[
+        ("object_detection_predictions", 0),
+        ("classification_predictions", 1),
+    ],
     reference: Some("object_detection_predictions"),
     accepts_empty: true,
     build: |_, _| Ok(Box::new(DetectionsClassesReplacement)),

@@ -48,7 +48,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         .about("The boxes of each model."),
         Field::required(
             "required_votes",
-            &[Ty::IntIn(1, i64::MAX), Ty::Selector(&[kind::INTEGER])],
+            &[Ty::IntAbove(0, i64::MAX), Ty::Selector(&[kind::INTEGER])],
         )
         .about("How many models must have found a box."),
         Field::optional(
@@ -73,8 +73,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
         Field::optional(
             "required_objects",
             &[
-                Ty::IntIn(1, i64::MAX),
-                Ty::Map(&[Ty::IntIn(1, i64::MAX)]),
+                Ty::IntAbove(0, i64::MAX),
+                Ty::Map(&[Ty::IntAbove(0, i64::MAX)]),
                 Ty::Selector(&[kind::INTEGER, kind::DICTIONARY]),
                 Ty::Null,
             ],
@@ -97,7 +97,10 @@ pub static BLOCK: BlockSpec = BlockSpec {
         .about("Place of a merged box."),
         Field::optional(
             "detections_merge_mask_aggregation",
-            &[Ty::OneOf(&["intersection", "union", "max", "min"])],
+            &[Ty::NamedOneOf(
+                "MaskAggregationMode",
+                &["intersection", "union", "max", "min"],
+            )],
             "\"union\"",
         )
         .about("Mask of a merged box."),
@@ -118,7 +121,10 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ..BlockSpec::DEFAULT
 };
 
-const MODES: &[Ty] = &[Ty::OneOf(&["average", "max", "min"])];
+const MODES: &[Ty] = &[Ty::NamedOneOf(
+    "AggregationMode",
+    &["average", "max", "min"],
+)];
 const SHARE: &[Ty] = &[
     Ty::FloatIn(Bounds::within(0.0, 1.0)),
     Ty::Selector(&[kind::FLOAT_ZERO_TO_ONE]),

@@ -47,7 +47,17 @@ const CONFIDENCE_MODE: Field = Field::optional(
     &[Ty::OneOf(MODES), Ty::Selector(&[kind::STRING])],
     "\"best\"",
 )
-.about("Where the threshold comes from: training, the architecture, or `custom_confidence`.");
+.about("Where the threshold comes from: training, the architecture, or `custom_confidence`.")
+.extra(
+    r#"{
+        "always_visible": true,
+        "values_metadata": {
+            "best": {"name": "Best (Recommended)"},
+            "custom": {"name": "Custom"},
+            "default": {"name": "Default"}
+        }
+    }"#,
+);
 const CUSTOM_CONFIDENCE: Field = Field::optional(
     "custom_confidence",
     &[
@@ -57,7 +67,8 @@ const CUSTOM_CONFIDENCE: Field = Field::optional(
     ],
     "0.4",
 )
-.about("Threshold of the mode `custom`.");
+.about("Threshold of the mode `custom`.")
+.extra(r#"{"relevant_for": {"confidence_mode": {"required": true, "values": ["custom"]}}}"#);
 const CLASS_FILTER: Field = Field::optional(
     "class_filter",
     &[
@@ -79,7 +90,7 @@ const IOU_THRESHOLD: Field = Field::optional(
 .about("Overlap above which the worse of two boxes is dropped.");
 const MAX_DETECTIONS: Field = Field::optional(
     "max_detections",
-    &[Ty::IntIn(1, i64::MAX), Ty::Selector(&[kind::INTEGER])],
+    &[Ty::IntAbove(0, i64::MAX), Ty::Selector(&[kind::INTEGER])],
     "300",
 )
 .about("Most boxes of an image.");
@@ -91,7 +102,7 @@ const CLASS_AGNOSTIC_NMS: Field = Field::optional(
 .about("Whether boxes of different classes drop each other.");
 const MAX_CANDIDATES: Field = Field::optional(
     "max_candidates",
-    &[Ty::IntIn(1, i64::MAX), Ty::Selector(&[kind::INTEGER])],
+    &[Ty::IntAbove(0, i64::MAX), Ty::Selector(&[kind::INTEGER])],
     "3000",
 )
 .about("Without effect.");
@@ -221,7 +232,7 @@ impl Block for ObjectDetection {
         let found = cx
             .services
             .models
-            .detector(model_id)?
+            .detector_for(model_id, cx.services.api_key.as_ref())?
             .detect(&images, &params)?;
         let inference_id = new_id();
         let rows = found.into_iter().zip(&images).map(|(found, image)| {

@@ -24,10 +24,7 @@ impl Default for Host {
         let clock = Arc::new(ManualClock::default());
         let services = Services {
             clock: clock.clone(),
-            models: Arc::default(),
-            dispatcher: Arc::default(),
-            cache: Arc::default(),
-            disable_sinks: false,
+            ..Services::default()
         };
         Self { clock, services }
     }

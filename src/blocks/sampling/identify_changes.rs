@@ -43,14 +43,16 @@ pub static BLOCK: BlockSpec = BlockSpec {
             &[Ty::OneOf(&[EMA, SMA, "Sliding Window"])],
             r#""Exponential Moving Average (EMA)""#,
         )
-        .about("How averages run."),
+        .about("How averages run.")
+        .always_visible(),
         Field::required("embedding", &[Ty::Selector(&[kind::EMBEDDING])]).about("The embedding."),
         Field::optional(
             "threshold_percentile",
             &[Ty::Selector(&[kind::FLOAT_ZERO_TO_ONE]), Ty::Float],
             "0.2",
         )
-        .about("Share of similarities, both ends together, that are outliers."),
+        .about("Share of similarities, both ends together, that are outliers.")
+        .always_visible(),
         Field::optional("warmup", &[Ty::Selector(&[kind::INTEGER]), Ty::Int], "3")
             .about("Calls before which nothing is an outlier."),
         Field::optional(
@@ -62,13 +64,19 @@ pub static BLOCK: BlockSpec = BlockSpec {
             ],
             "0.1",
         )
-        .about("Weight of the newest in an exponential average."),
+        .about("Weight of the newest in an exponential average.")
+        .extra(
+            r#"{"relevant_for": {"strategy": {"values": ["Exponential Moving Average (EMA)"]}}}"#,
+        ),
         Field::optional(
             "window_size",
             &[Ty::Selector(&[kind::INTEGER]), Ty::Int, Ty::Null],
             "10",
         )
-        .about("How many embeddings a sliding window holds."),
+        .about("How many embeddings a sliding window holds.")
+        .extra(
+            r#"{"relevant_for": {"strategy": {"required": true, "values": ["Sliding Window"]}}}"#,
+        ),
     ],
     outputs: &[
         output("is_outlier", &[kind::BOOLEAN]),

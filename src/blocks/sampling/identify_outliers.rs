@@ -35,7 +35,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
             &[Ty::Selector(&[kind::FLOAT_ZERO_TO_ONE]), Ty::Float],
             "0.05",
         )
-        .about("Share of embeddings at either end that are outliers."),
+        .about("Share of embeddings at either end that are outliers.")
+        .always_visible(),
         Field::optional("warmup", &[Ty::Selector(&[kind::INTEGER]), Ty::Int], "3")
             .about("Calls before which nothing is an outlier."),
         Field::optional(

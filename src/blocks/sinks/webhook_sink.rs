@@ -135,7 +135,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
             .about("Whether the step goes on without waiting for the answer."),
         Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
         Field::optional("cooldown_seconds", SECONDS, "5")
-            .about("Seconds between two requests of a stream; 0 for no limit."),
+            .about("Seconds between two requests of a stream; 0 for no limit.")
+            .always_visible(),
     ],
     outputs: &[
         output("error_status", &[kind::BOOLEAN]),

@@ -33,11 +33,14 @@ pub static BLOCK: BlockSpec = BlockSpec {
         tracking::IMAGE,
         tracking::DETECTIONS,
         Field::optional("minimum_iou_threshold_first_assoc", SHARE, "0.2")
-            .about("Least overlap times confidence at which a certain box continues a track."),
+            .about("Least overlap times confidence at which a certain box continues a track.")
+            .always_visible(),
         Field::optional("minimum_iou_threshold_second_assoc", SHARE, "0.5")
-            .about("Least overlap at which a doubtful box continues a track."),
+            .about("Least overlap at which a doubtful box continues a track.")
+            .always_visible(),
         Field::optional("minimum_iou_threshold_unconfirmed_assoc", SHARE, "0.3")
-            .about("Least overlap times confidence at which a box continues a new track."),
+            .about("Least overlap times confidence at which a box continues a new track.")
+            .always_visible(),
         tracking::consecutive("2"),
         tracking::BUFFER,
         tracking::activation("0.7"),

@@ -31,7 +31,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
         tracking::IMAGE,
         tracking::DETECTIONS,
         Field::optional("minimum_iou_threshold", SHARE, "0.3")
-            .about("Least overlap at which a box continues a track."),
+            .about("Least overlap at which a box continues a track.")
+            .always_visible(),
         tracking::consecutive("3"),
         tracking::BUFFER,
         tracking::activation("0.25"),

@@ -35,7 +35,8 @@ pub(super) const IMAGE: Field =
 pub(super) const DETECTIONS: Field =
     Field::required("detections", &[Ty::Selector(BOXES)]).about("Boxes of the frame.");
 pub(super) const BUFFER: Field = Field::optional("lost_track_buffer", NUMBER, "30")
-    .about("Frames (at 30 a second) for which a lost track is remembered.");
+    .about("Frames (at 30 a second) for which a lost track is remembered.")
+    .always_visible();
 pub(super) const HIGH_CONFIDENCE: Field = Field::optional("high_conf_det_threshold", SHARE, "0.6")
     .about("Confidence from which a box counts as certain.");
 pub(super) const CACHE: Field = Field::optional("instances_cache_size", &[Ty::Int], "16384")
@@ -45,6 +46,7 @@ pub(super) const CACHE: Field = Field::optional("instances_cache_size", &[Ty::In
 pub(super) const fn consecutive(default: &'static str) -> Field {
     Field::optional("minimum_consecutive_frames", NUMBER, default)
         .about("Matches in a row after which a track counts.")
+        .always_visible()
 }
 
 /// A field for the least confidence of a box that starts a track.

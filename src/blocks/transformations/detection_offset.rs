@@ -30,13 +30,13 @@ pub static BLOCK: BlockSpec = BlockSpec {
         Field::required("predictions", &[Ty::Selector(kind::DETECTIONS)]).about("The boxes."),
         Field::required(
             "offset_width",
-            &[Ty::IntIn(1, i64::MAX), Ty::Selector(&[kind::INTEGER])],
+            &[Ty::IntAbove(0, i64::MAX), Ty::Selector(&[kind::INTEGER])],
         )
         .alias("offset_x")
         .about("What is added to the width."),
         Field::required(
             "offset_height",
-            &[Ty::IntIn(1, i64::MAX), Ty::Selector(&[kind::INTEGER])],
+            &[Ty::IntAbove(0, i64::MAX), Ty::Selector(&[kind::INTEGER])],
         )
         .alias("offset_y")
         .about("What is added to the height."),

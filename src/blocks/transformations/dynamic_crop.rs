@@ -43,7 +43,14 @@ pub static BLOCK: BlockSpec = BlockSpec {
             "0.0",
         )
         .bounds(Bounds::within(0.0, 1.0))
-        .about("How much of what lies outside the mask is hidden."),
+        .about("How much of what lies outside the mask is hidden.")
+        .extra(
+            r#"{
+                "relevant_for": {
+                    "predictions": {"kind": ["instance_segmentation_prediction"], "required": true}
+                }
+            }"#,
+        ),
         Field::optional(
             "background_color",
             &[
@@ -54,7 +61,14 @@ pub static BLOCK: BlockSpec = BlockSpec {
             ],
             "[0, 0, 0]",
         )
-        .about("What hides it: #RRGGBB, (r, g, b) or three whole numbers."),
+        .about("What hides it: #RRGGBB, (r, g, b) or three whole numbers.")
+        .extra(
+            r#"{
+                "relevant_for": {
+                    "predictions": {"kind": ["instance_segmentation_prediction"], "required": true}
+                }
+            }"#,
+        ),
     ],
     outputs: &[
         output("crops", &[kind::IMAGE]),

@@ -51,7 +51,7 @@ pub static V2: BlockSpec = BlockSpec {
     ..BlockSpec::DEFAULT
 };
 
-const SIZE: &[Ty] = &[Ty::IntIn(1, i64::MAX), Ty::Selector(&[kind::INTEGER])];
+const SIZE: &[Ty] = &[Ty::IntAbove(0, i64::MAX), Ty::Selector(&[kind::INTEGER])];
 const SHARE: &[Ty] = &[
     Ty::FloatIn(Bounds {
         ge: Some(0.0),

@@ -31,7 +31,7 @@ const IMAGES: Field = Field::required("images", &[Ty::Selector(&[kind::IMAGE])])
 const fn length(name: &'static str) -> Field {
     Field::required(
         name,
-        &[Ty::IntIn(1, i64::MAX), Ty::Selector(&[kind::INTEGER])],
+        &[Ty::IntAbove(0, i64::MAX), Ty::Selector(&[kind::INTEGER])],
     )
     .about("In pixels.")
 }

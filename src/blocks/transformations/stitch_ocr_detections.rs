@@ -35,7 +35,18 @@ const DIRECTION: Field = Field::required(
         "auto",
     ])],
 )
-.about("How the text runs.");
+.about("How the text runs.")
+.extra(
+    r#"{
+                "values_metadata": {
+                    "auto": {"name": "Auto"},
+                    "left_to_right": {"name": "Left To Right"},
+                    "right_to_left": {"name": "Right To Left"},
+                    "vertical_bottom_to_top": {"name": "Bottom To Top (Vertical)"},
+                    "vertical_top_to_bottom": {"name": "Top To Bottom (Vertical)"}
+                }
+            }"#,
+);
 const TOLERANCE: Field = Field::optional("tolerance", WHOLE, "10")
     .about("Pixels within which characters stand in one line.");
 const DELIMITER: Field = Field::optional(
@@ -65,19 +76,42 @@ pub static V2: BlockSpec = BlockSpec {
             "stitching_algorithm",
             &[Ty::OneOf(&["tolerance", "otsu", "collimate"])],
         )
-        .about("How characters are put into lines and words."),
+        .about("How characters are put into lines and words.")
+        .extra(
+            r#"{
+                "values_metadata": {
+                    "collimate": {"name": "Collimate (Skewed Text)"},
+                    "otsu": {"name": "Otsu Thresholding"},
+                    "tolerance": {"name": "Tolerance-based"}
+                }
+            }"#,
+        ),
         PREDICTIONS,
         DIRECTION,
-        TOLERANCE,
+        TOLERANCE.extra(
+            r#"{
+                "relevant_for": {"stitching_algorithm": {"values": ["tolerance"], "required": true}}
+            }"#,
+        ),
         DELIMITER,
         Field::optional(
             "otsu_threshold_multiplier",
             &[Ty::Float, Ty::Selector(&[kind::FLOAT])],
             "1.0",
         )
-        .about("Factor on the gap that parts words."),
+        .about("Factor on the gap that parts words.")
+        .extra(
+            r#"{
+                "relevant_for": {"stitching_algorithm": {"required": true, "values": ["otsu"]}}
+            }"#,
+        ),
         Field::optional("collimate_tolerance", WHOLE, "10")
-            .about("Pixels by which characters may leave their line."),
+            .about("Pixels by which characters may leave their line.")
+            .extra(
+                r#"{
+                "relevant_for": {"stitching_algorithm": {"required": true, "values": ["collimate"]}}
+            }"#,
+            ),
     ],
     outputs: &[output("ocr_text", &[kind::STRING])],
     batch: &["predictions"],

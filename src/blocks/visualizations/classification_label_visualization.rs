@@ -61,7 +61,9 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::PALETTE_SIZE,
         fields::CUSTOM_COLORS,
         fields::COLOR_AXIS,
-        Field::optional("text", TEXT, "\"Class\"").about("What to write."),
+        Field::optional("text", TEXT, "\"Class\"")
+            .about("What to write.")
+            .always_visible(),
         Field::optional("text_position", POSITION, "\"TOP_LEFT\"").about("Where to write it."),
         Field::optional(
             "text_color",

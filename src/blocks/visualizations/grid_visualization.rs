@@ -41,7 +41,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
                 Ty::Selector(KINDS),
             ],
         )
-        .about("The images, row by row."),
+        .about("The images, row by row.")
+        .shown(1),
         fields::integer("width", "2560").about("Width of the whole, pixels."),
         fields::integer("height", "1440").about("Height of the whole, pixels."),
     ],

@@ -7,20 +7,19 @@
 //!
 //! # State
 //! Per stream: heat per pixel, without decay, begun anew when the image's size changes; and the
-//! last counted place of each track, forgotten a minute after its last movement.
+//! last counted place of each track (bounded, see `PerTrack`), forgotten a minute after its last movement.
 //!
 //! # Edge cases
 //! With track ids and `ignore_stationary` an object counts once it has moved `motion_threshold`
 //! pixels from its last counted place, so its first appearance does not. Spots of one frame that
 //! overlap count once. Gray images become colour images.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use opencv::core::Size;
 use opencv::imgproc;
 
-use crate::blocks::state::PerStream;
+use crate::blocks::state::{PerStream, PerTrack};
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
 };
@@ -182,15 +181,15 @@ fn union([ax, ay, aw, ah]: Region, [bx, by, bw, bh]: Region) -> Region {
 /// Last counted place of each track.
 #[derive(Default)]
 struct Moving {
-    tracks: HashMap<i64, ([f64; 2], Duration)>,
+    tracks: PerTrack<([f64; 2], Duration)>,
     cleaned: Duration,
 }
 
 impl Moving {
     /// Whether a track has moved far enough to count; a new one has not.
     fn counts(&mut self, track: i64, at: [f64; 2], threshold: f64, now: Duration) -> bool {
-        let Some((last, moved)) = self.tracks.get_mut(&track) else {
-            self.tracks.insert(track, (at, now));
+        let Some((last, moved)) = self.tracks.find(track) else {
+            self.tracks.get(track, || (at, now));
             return false;
         };
         let far = (at[0] - last[0]).hypot(at[1] - last[1]) >= threshold;
@@ -203,7 +202,7 @@ impl Moving {
     fn clean(&mut self, now: Duration) {
         if now.saturating_sub(self.cleaned) >= CLEAN_EVERY {
             self.tracks
-                .retain(|_, (_, moved)| now.saturating_sub(*moved) <= FORGET_AFTER);
+                .retain(|(_, moved)| now.saturating_sub(*moved) <= FORGET_AFTER);
             self.cleaned = now;
         }
     }

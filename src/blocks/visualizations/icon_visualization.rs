@@ -38,7 +38,9 @@ pub static BLOCK: BlockSpec = BlockSpec {
     fields: &[
         fields::IMAGE,
         fields::COPY_IMAGE,
-        Field::required("icon", &[Ty::Selector(&[kind::IMAGE])]).about("The icon."),
+        Field::required("icon", &[Ty::Selector(&[kind::IMAGE])])
+            .about("The icon.")
+            .extra(r#"{"always_visible": true, "order": 3}"#),
         Field::optional(
             "mode",
             &[
@@ -47,7 +49,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
             ],
             "\"dynamic\"",
         )
-        .about("Whether it follows detections."),
+        .about("Whether it follows detections.")
+        .extra(r#"{"always_visible": true, "order": 1}"#),
         Field::optional(
             "predictions",
             &[
@@ -61,9 +64,19 @@ pub static BLOCK: BlockSpec = BlockSpec {
             ],
             "null",
         )
-        .about("Detections to mark (dynamic)."),
-        fields::integer("icon_width", "64").about("Width of the icon, pixels."),
-        fields::integer("icon_height", "64").about("Height of the icon, pixels."),
+        .about("Detections to mark (dynamic).")
+        .extra(
+            r#"{
+                "order": 4,
+                "relevant_for": {"mode": {"required": true, "values": ["dynamic"]}}
+            }"#,
+        ),
+        fields::integer("icon_width", "64")
+            .about("Width of the icon, pixels.")
+            .always_visible(),
+        fields::integer("icon_height", "64")
+            .about("Height of the icon, pixels.")
+            .always_visible(),
         Field::optional(
             "position",
             &[
@@ -73,9 +86,14 @@ pub static BLOCK: BlockSpec = BlockSpec {
             ],
             "\"TOP_CENTER\"",
         )
-        .about("Place on the box (dynamic)."),
-        Field::optional("x_position", PLACE, "10").about("Left edge, pixels (static)."),
-        Field::optional("y_position", PLACE, "10").about("Top edge, pixels (static)."),
+        .about("Place on the box (dynamic).")
+        .extra(r#"{"relevant_for": {"mode": {"required": false, "values": ["dynamic"]}}}"#),
+        Field::optional("x_position", PLACE, "10")
+            .about("Left edge, pixels (static).")
+            .extra(r#"{"relevant_for": {"mode": {"required": true, "values": ["static"]}}}"#),
+        Field::optional("y_position", PLACE, "10")
+            .about("Top edge, pixels (static).")
+            .extra(r#"{"relevant_for": {"mode": {"required": true, "values": ["static"]}}}"#),
     ],
     outputs: &[output("image", &[kind::IMAGE])],
     check: Some(check),

@@ -42,14 +42,28 @@ pub static BLOCK: BlockSpec = BlockSpec {
             &[Ty::OneOf(&["edge", "vertex", "vertex_label"])],
             "\"edge\"",
         )
-        .about("What to draw."),
+        .about("What to draw.")
+        .always_visible(),
         fields::color("color", "\"#A351FB\""),
-        fields::color("text_color", "\"black\""),
-        fields::number("text_scale", "0.5").about("Size of the numbers."),
-        fields::integer("text_thickness", "1").about("Thickness of the numbers."),
-        fields::integer("text_padding", "10").about("Space around the numbers, pixels."),
-        fields::integer("thickness", "2").about("Thickness of the connections."),
-        fields::integer("radius", "10").about("Radius of the points, or of the corners of labels."),
+        fields::color("text_color", "\"black\"")
+            .extra(r#"{"relevant_for": {"annotator_type": {"values": ["vertex_label"]}}}"#),
+        fields::number("text_scale", "0.5")
+            .about("Size of the numbers.")
+            .extra(r#"{"relevant_for": {"annotator_type": {"values": ["vertex_label"]}}}"#),
+        fields::integer("text_thickness", "1")
+            .about("Thickness of the numbers.")
+            .extra(r#"{"relevant_for": {"annotator_type": {"values": ["vertex_label"]}}}"#),
+        fields::integer("text_padding", "10")
+            .about("Space around the numbers, pixels.")
+            .extra(r#"{"relevant_for": {"annotator_type": {"values": ["vertex_label"]}}}"#),
+        fields::integer("thickness", "2")
+            .about("Thickness of the connections.")
+            .extra(r#"{"relevant_for": {"annotator_type": {"values": ["edge"]}}}"#),
+        fields::integer("radius", "10")
+            .about("Radius of the points, or of the corners of labels.")
+            .extra(
+                r#"{"relevant_for": {"annotator_type": {"values": ["vertex", "vertex_label"]}}}"#,
+            ),
         Field::optional(
             "edges",
             &[Ty::List(&[Ty::Any]), Ty::Selector(&[kind::LIST_OF_VALUES])],

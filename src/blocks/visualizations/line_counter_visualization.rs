@@ -33,8 +33,12 @@ pub static BLOCK: BlockSpec = BlockSpec {
         fields::integer("thickness", "2").about("Thickness of the line."),
         fields::integer("text_thickness", "1").about("Thickness of the letters."),
         fields::number("text_scale", "1.0").about("Size of the letters."),
-        fields::integer("count_in", "0").about("Number of objects that went in."),
-        fields::integer("count_out", "0").about("Number of objects that went out."),
+        fields::integer("count_in", "0")
+            .about("Number of objects that went in.")
+            .always_visible(),
+        fields::integer("count_out", "0")
+            .about("Number of objects that went out.")
+            .always_visible(),
         fields::share("opacity", "0.3").about("Strength of the line."),
     ],
     outputs: &[output("image", &[kind::IMAGE])],

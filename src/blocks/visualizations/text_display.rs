@@ -52,7 +52,9 @@ pub static BLOCK: BlockSpec = BlockSpec {
     about: "Writes a text, with values of the workflow in it, on the image.",
     fields: &[
         Field::required("image", &[Ty::Selector(&[kind::IMAGE])]).about("Image to write on."),
-        Field::required("text", &[Ty::Str]).about("The text."),
+        Field::required("text", &[Ty::Str])
+            .about("The text.")
+            .extra(r#"{"always_visible": true, "multiline": true}"#),
         Field::optional(
             "text_parameters",
             &[Ty::Map(&[
@@ -64,7 +66,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
             ])],
             "{}",
         )
-        .about("Values to put in, by name."),
+        .about("Values to put in, by name.")
+        .always_visible(),
         Field::optional(
             "text_parameters_operations",
             &[Ty::Map(&[Ty::Operations])],
@@ -103,17 +106,27 @@ pub static BLOCK: BlockSpec = BlockSpec {
             ],
             "\"relative\"",
         )
-        .about("Whether the place is given in pixels or by an anchor."),
-        fields::integer("position_x", "0").about("Left edge, pixels (absolute)."),
-        fields::integer("position_y", "0").about("Top edge, pixels (absolute)."),
+        .about("Whether the place is given in pixels or by an anchor.")
+        .always_visible(),
+        fields::integer("position_x", "0")
+            .about("Left edge, pixels (absolute).")
+            .extra(r#"{"relevant_for": {"position_mode": {"values": ["absolute"]}}}"#),
+        fields::integer("position_y", "0")
+            .about("Top edge, pixels (absolute).")
+            .extra(r#"{"relevant_for": {"position_mode": {"values": ["absolute"]}}}"#),
         Field::optional(
             "anchor",
             &[Ty::OneOf(ANCHORS), Ty::Selector(&[kind::STRING])],
             "\"top_left\"",
         )
-        .about("Place in the image (relative)."),
-        fields::integer("offset_x", "10").about("Shift to the right, pixels (relative)."),
-        fields::integer("offset_y", "10").about("Shift downwards, pixels (relative)."),
+        .about("Place in the image (relative).")
+        .extra(r#"{"relevant_for": {"position_mode": {"values": ["relative"]}}}"#),
+        fields::integer("offset_x", "10")
+            .about("Shift to the right, pixels (relative).")
+            .extra(r#"{"relevant_for": {"position_mode": {"values": ["relative"]}}}"#),
+        fields::integer("offset_y", "10")
+            .about("Shift downwards, pixels (relative).")
+            .extra(r#"{"relevant_for": {"position_mode": {"values": ["relative"]}}}"#),
         fields::COPY_IMAGE,
     ],
     outputs: &[output("image", &[kind::IMAGE])],

@@ -156,7 +156,7 @@ struct Job<'a> {
 }
 
 fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
-    let services = host::services(&args.host, &args.outbox).map_err(LoadError::from)?;
+    let services = host::services(&args.host, &args.outbox)?;
     let store = store::open(services.clock.clone())?;
     let key = store::key(&args.definition, &args.store);
     let fetched = store

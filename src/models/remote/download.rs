@@ -179,6 +179,7 @@ async fn bring(
         running.total.store(size, Ordering::Relaxed);
     }
     let mut partial = Partial::open(path, want.md5.is_some()).await?;
+    running.done.store(partial.length, Ordering::Relaxed);
     let resumed = partial.length > 0;
     tracing::info!(
         model = want.model,
@@ -297,25 +298,7 @@ impl Partial {
         }
         let mut response = request.send().await.map_err(passing)?;
         let status = response.status();
-        match status {
-            StatusCode::RANGE_NOT_SATISFIABLE if self.length > 0 => {
-                self.clear().map_err(Broke::For)?;
-                return Err(Broke::Passing("what was there is no part of it".into()));
-            }
-            StatusCode::PARTIAL_CONTENT if starts_at(response.headers()) == Some(self.length) => {}
-            StatusCode::OK => self.clear().map_err(Broke::For)?,
-            status if status.is_success() => {
-                let reason = format!("it answered {} to a range", status.as_u16());
-                return Err(Broke::Passing(reason));
-            }
-            status if matches!(status.as_u16(), 408 | 429 | 500..) => {
-                return Err(Broke::Passing(format!("it answered {}", status.as_u16())));
-            }
-            status => {
-                let status = status.as_u16();
-                return Err(Broke::For(FileTrouble::Status { status }));
-            }
-        }
+        self.accept(status, response.headers())?;
         self.note(response.headers(), status == StatusCode::OK);
         if let Some(rest) = response.content_length() {
             running.total.store(self.length + rest, Ordering::Relaxed);
@@ -342,6 +325,25 @@ impl Partial {
                 self.length
             ))),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether an answer brings what is missing; where it brings everything, begins anew.
+    fn accept(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<(), Broke> {
+        match status {
+            StatusCode::RANGE_NOT_SATISFIABLE if self.length > 0 => {
+                self.clear().map_err(Broke::For)?;
+                let reason = "what was there is no part of it".into();
+                Err(Broke::Passing(reason))
+            }
+            StatusCode::PARTIAL_CONTENT if starts_at(headers) == Some(self.length) => Ok(()),
+            StatusCode::OK => self.clear().map_err(Broke::For),
+            status if status.is_success() || matches!(status.as_u16(), 408 | 429 | 500..) => {
+                Err(Broke::Passing(format!("it answered {}", status.as_u16())))
+            }
+            status => Err(Broke::For(FileTrouble::Status {
+                status: status.as_u16(),
+            })),
         }
     }
 

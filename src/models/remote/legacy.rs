@@ -8,10 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use url::Url;
 
-use super::download::{Downloads, Wanted};
-use super::names;
-use super::platform::Platform;
-use super::write_whole;
+use super::download::Wanted;
+use super::{Means, names, write_whole};
 use crate::definitions::ApiKey;
 use crate::models::environment;
 use crate::models::error::{FileTrouble, Question, Trouble};
@@ -111,74 +109,35 @@ pub(super) fn is_complete(folder: &Path) -> bool {
 
 /// Fetches a model by the older protocol.
 pub(super) async fn fetch(
-    platform: &Platform,
-    downloads: &Downloads,
-    settings: &Settings,
+    means: Means<'_>,
     id: &str,
     segments: &[&str],
     key: Option<&ApiKey>,
 ) -> Result<PathBuf, ModelError> {
+    let settings = means.settings;
     let folder = folder(&settings.cache_dir, segments);
     let _lock = lock(settings, id, &folder).await?;
     if is_complete(&folder) {
         return Ok(folder);
     }
-    let answer = platform
-        .legacy(settings, segments, key)
-        .await
-        .map_err(|trouble| ModelError::Platform {
-            id: id.to_owned(),
-            question: Question::Weights,
-            trouble,
-        })?;
+    let answer = means.platform.legacy(settings, segments, key).await;
+    let answer = answer.map_err(|trouble| failed(id, trouble))?;
     let task = answer.task.clone().unwrap_or("object-detection".into());
     super::runnable(id, &task)?;
-    let bring = async |name: &str, address: &str| {
-        let failed = |trouble| ModelError::Download {
-            id: id.to_owned(),
-            file: name.to_owned(),
-            trouble,
-        };
-        let url = Url::parse(address)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or_else(|| ModelError::Platform {
-            id: id.to_owned(),
-            question: Question::Weights,
-            trouble: Trouble::Garbage {
-                reason: format!("`{name}` has no http address"),
-            },
-        })?;
-        let broken = |reason| failed(FileTrouble::Broken { reason });
-        let client = platform.files(settings).map_err(broken)?;
-        let want = Wanted {
-            model: id,
-            name,
-            url: &settings.platform.through_gateway(url),
-            target: &folder.join(name),
-            md5: None,
-            head: false,
-            patience: settings.lock_patience,
-        };
-        downloads.fetch(client, want).await.map_err(failed)
-    };
     match &answer.environment {
-        Json::String(address) => bring(environment::FILE, address).await?,
-        content => write_whole(
-            &folder.join(environment::FILE),
-            content.to_string().as_bytes(),
-        )?,
+        Json::String(address) => bring(means, id, &folder, environment::FILE, address).await?,
+        content => {
+            let text = content.to_string();
+            write_whole(&folder.join(environment::FILE), text.as_bytes())?;
+        }
     }
-    let classes = answer.class_names(&folder);
-    write_whole(
-        &folder.join("class_names.txt"),
-        classes.join("\n").as_bytes(),
-    )?;
+    let classes = answer.class_names(&folder).join("\n");
+    write_whole(&folder.join("class_names.txt"), classes.as_bytes())?;
     if let Some(keypoints) = &answer.keypoints_metadata {
         let text = keypoints.to_string();
         write_whole(&folder.join("keypoints_metadata.json"), text.as_bytes())?;
     }
-    bring("weights.onnx", &answer.model).await?;
+    bring(means, id, &folder, "weights.onnx", &answer.model).await?;
     let model_type = ModelType {
         project_task_type: task,
         model_type: answer.model_type.or(Some("yolov5v2s".into())),
@@ -187,6 +146,49 @@ pub(super) async fn fetch(
     };
     model_type.write(&settings.cache_dir, segments)?;
     Ok(folder)
+}
+
+/// Brings a file of a model into its folder.
+async fn bring(
+    means: Means<'_>,
+    id: &str,
+    folder: &Path,
+    name: &str,
+    address: &str,
+) -> Result<(), ModelError> {
+    let settings = means.settings;
+    let url = Url::parse(address)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.ok_or_else(|| {
+        let reason = format!("`{name}` has no http address");
+        failed(id, Trouble::Garbage { reason })
+    })?;
+    let of_file = |trouble| ModelError::Download {
+        id: id.to_owned(),
+        file: name.to_owned(),
+        trouble,
+    };
+    let broken = |reason| of_file(FileTrouble::Broken { reason });
+    let client = means.platform.files(settings).map_err(broken)?;
+    let want = Wanted {
+        model: id,
+        name,
+        url: &settings.platform.through_gateway(url),
+        target: &folder.join(name),
+        md5: None,
+        head: false,
+        patience: settings.lock_patience,
+    };
+    means.downloads.fetch(client, want).await.map_err(of_file)
+}
+
+fn failed(id: &str, trouble: Trouble) -> ModelError {
+    ModelError::Platform {
+        id: id.to_owned(),
+        question: Question::Weights,
+        trouble,
+    }
 }
 
 impl LegacyAnswer {

@@ -33,6 +33,7 @@ pub use download::Download;
 
 use self::download::Downloads;
 use self::legacy::ModelType;
+
 use self::metadata::{Offer, Page};
 use self::platform::Platform;
 use self::resolution::{Resolution, Search};
@@ -48,6 +49,14 @@ const NEEDED: &[&str] = &["weights.onnx", "class_names.txt", "inference_config.j
 
 /// Threads that ask, download and check.
 const THREADS: usize = 2;
+
+/// What fetching needs beside the id.
+#[derive(Clone, Copy)]
+struct Means<'a> {
+    platform: &'a Platform,
+    downloads: &'a Downloads,
+    settings: &'a Settings,
+}
 
 /// Where a model comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,15 +252,8 @@ impl Remote {
     fn fetch(&self, id: &str, page: &Page, offer: &Offer) -> Result<Package, ModelError> {
         let (shared, id) = (self.shared.clone(), id.to_owned());
         let (page, offer) = (page.clone(), offer.clone());
-        let folder = self.wait(async move {
-            let Shared {
-                platform,
-                downloads,
-                settings,
-                ..
-            } = &*shared;
-            packages::fetch(platform, downloads, settings, &id, &page, &offer).await
-        })?;
+        let folder =
+            self.wait(async move { packages::fetch(shared.means(), &id, &page, &offer).await })?;
         Package::open(&folder)
     }
 
@@ -267,14 +269,7 @@ impl Remote {
             let (shared, id, key) = (self.shared.clone(), id.to_owned(), key.cloned());
             let fetched = self.wait(async move {
                 let segments = names::checked(&id)?;
-                let Shared {
-                    platform,
-                    downloads,
-                    settings,
-                    ..
-                } = &*shared;
-                let key = key.as_ref();
-                legacy::fetch(platform, downloads, settings, &id, &segments, key).await
+                legacy::fetch(shared.means(), &id, &segments, key.as_ref()).await
             });
             (fetched?, Source::Platform)
         };
@@ -315,6 +310,14 @@ impl Remote {
 }
 
 impl Shared {
+    fn means(&self) -> Means<'_> {
+        Means {
+            platform: &self.platform,
+            downloads: &self.downloads,
+            settings: &self.settings,
+        }
+    }
+
     /// What the cache says that a model does.
     fn known_task(&self, id: &str, segments: &[&str], key: Option<&ApiKey>) -> Option<Task> {
         if let Some(known) = ModelType::read(&self.settings.cache_dir, segments) {

@@ -7,24 +7,22 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
-use super::download::{Downloads, Wanted, beside};
+use super::download::{Wanted, beside};
 use super::metadata::{Offer, Page};
 use super::names;
-use super::platform::Platform;
-use super::{NEEDED, write_whole};
+use super::{Means, NEEDED, write_whole};
+use crate::models::ModelError;
 use crate::models::error::FileTrouble;
 use crate::models::package::{Package, read_json};
-use crate::models::{ModelError, Settings};
 
 /// Fetches what is missing of a package and puts it together.
 pub(super) async fn fetch(
-    platform: &Platform,
-    downloads: &Downloads,
-    settings: &Settings,
+    means: Means<'_>,
     id: &str,
     page: &Page,
     offer: &Offer,
 ) -> Result<PathBuf, ModelError> {
+    let settings = means.settings;
     let blobs = settings.cache_dir.join(names::BLOBS);
     let folder = settings
         .cache_dir
@@ -37,7 +35,7 @@ pub(super) async fn fetch(
             trouble,
         };
         let broken = |reason| failed(FileTrouble::Broken { reason });
-        let client = platform.files(settings).map_err(broken)?;
+        let client = means.platform.files(settings).map_err(broken)?;
         let want = Wanted {
             model: id,
             name: &file.handle,
@@ -47,7 +45,7 @@ pub(super) async fn fetch(
             head: true,
             patience: settings.lock_patience,
         };
-        downloads.fetch(client, want).await.map_err(failed)?;
+        means.downloads.fetch(client, want).await.map_err(failed)?;
         link(&folder, &file.handle, &file.md5).map_err(|e| cache_error(&folder, &e))?;
     }
     describe(&folder, page, offer)?;

@@ -285,10 +285,10 @@ fn failure(error: reqwest::Error, limit: Duration) -> Trouble {
     }
 }
 
-fn get<'a>(
-    cell: &'a OnceLock<Result<Client, String>>,
+fn get(
+    cell: &OnceLock<Result<Client, String>>,
     make: impl FnOnce() -> Result<Client, String>,
-) -> Result<&'a Client, &'a str> {
+) -> Result<&Client, &str> {
     cell.get_or_init(make).as_ref().map_err(String::as_str)
 }
 

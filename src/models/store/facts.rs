@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::loaded::{Loaded, Model};
 use super::{ModelStore, Slot};
+use crate::models::config::Size;
 use crate::models::package::Package;
 use crate::models::runtime::Provider;
 use crate::models::weights;
@@ -37,6 +38,8 @@ pub struct ModelInfo {
     pub sha256: Option<String>,
     /// Size of the weights in bytes.
     pub size: Option<u64>,
+    /// Size of the network's input, if the model is in memory.
+    pub input_size: Option<Size>,
     /// Since when the model is in memory; `None` if it is not.
     pub loaded_since: Option<Timestamp>,
     /// What computes the model, if it is in memory.
@@ -127,6 +130,7 @@ impl ModelStore {
                 Some(weights) => Some(weights.size),
                 None => on_disk.as_ref().map(|file| file.size),
             },
+            input_size: loaded.map(Loaded::input_size),
             loaded_since: weights.map(|weights| weights.loaded_at),
             provider: weights.map(|weights| weights.provider),
             fallbacks: weights.map_or(Vec::new(), |w| w.fallbacks.clone()),
@@ -147,6 +151,7 @@ impl ModelStore {
             architecture: loaded.architecture.to_string(),
             sha256: Some(weights.sha256.clone()),
             size: Some(weights.size),
+            input_size: Some(loaded.input_size()),
             loaded_since: Some(weights.loaded_at),
             provider: Some(weights.provider),
             fallbacks: weights.fallbacks.clone(),

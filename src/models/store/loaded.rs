@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::models::config::Size;
 use crate::models::package::{Package, Task};
 use crate::models::weights::Weights;
 use crate::models::{Detector, ModelError, Source};
@@ -47,6 +48,11 @@ impl Loaded {
     pub fn weights(&self) -> &Arc<Weights> {
         let Model::Detector(detector) = &self.model;
         detector.weights()
+    }
+
+    pub fn input_size(&self) -> Size {
+        let Model::Detector(detector) = &self.model;
+        detector.input_size()
     }
 
     pub fn task(&self) -> Task {

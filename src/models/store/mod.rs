@@ -283,8 +283,10 @@ impl ModelStore {
             }
             Turn::Load(flight) => flight,
         };
+        let began = self.clock.monotonic();
         match self.load(id, key, wanted, place) {
             Ok(loaded) => {
+                usage::note(id, Some(self.clock.monotonic().saturating_sub(began)));
                 let model = fits(flight.land(loaded));
                 usage::note(id, Some(self.clock.monotonic().saturating_sub(begun)));
                 self.touch(&slot);
@@ -348,7 +350,10 @@ impl ModelStore {
             return Ok(Loaded::new(model, Source::Folder, &package, None));
         }
         let remote = self.remote.as_ref().ok_or_else(|| self.unknown(id))?;
-        suits(id, &remote.task(id, key)?, wanted)?;
+        // The older protocol tells the task with the rest, and what it tells is looked at below.
+        if remote.settings().packages {
+            suits(id, &remote.task(id, key)?, wanted)?;
+        }
         let (model, found) = remote.open(id, key, |package| {
             suits(id, &package.task, wanted)?;
             self.make(id, package, None)

@@ -32,7 +32,8 @@ pub const TEXT: Field = Field::optional(
     ],
     "\"Class\"",
 )
-.about("What the label says.");
+.about("What the label says.")
+.always_visible();
 
 /// Where the label stands.
 pub const TEXT_POSITION: Field = fields::position("text_position", "\"TOP_LEFT\"");
@@ -49,7 +50,8 @@ pub const TEXT_SIZE_MODE: Field = Field::optional(
     ],
     "\"Manual\"",
 )
-.about("Automatic scales the text with the image's shorter side.");
+.about("Automatic scales the text with the image's shorter side.")
+.always_visible();
 
 /// Size of the letters.
 pub const TEXT_SCALE: Field = fields::number("text_scale", "1.0").about("Size of the letters.");

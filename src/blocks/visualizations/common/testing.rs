@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::blocks::CacheStore;
 use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output, Services};
 use crate::clock::ManualClock;
 use crate::definition::step::{FieldValue, Step};
@@ -174,10 +173,8 @@ pub fn run_again(
 pub fn services() -> Services {
     Services {
         clock: Arc::new(ManualClock::default()),
-        models: Arc::default(),
-        dispatcher: Arc::default(),
-        cache: Arc::<CacheStore>::default(),
         disable_sinks: true,
+        ..Services::default()
     }
 }
 
