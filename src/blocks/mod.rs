@@ -40,7 +40,7 @@ pub use spec::{
 use crate::clock::Clock;
 use crate::definition::error::ErrorClass;
 use crate::definitions::ApiKey;
-use crate::delivery::Dispatcher;
+use crate::delivery::{Dispatcher, RemoteWorkflows};
 use crate::models::ModelStore;
 use crate::values::{Batch, Detections, Image, Timestamp, Value, VideoMetadata};
 
@@ -264,6 +264,8 @@ pub struct Services {
     pub api_key: Option<ApiKey>,
     /// Sends events out.
     pub dispatcher: Arc<Dispatcher>,
+    /// Where inner workflows go that another server is to run.
+    pub remote: Arc<RemoteWorkflows>,
     /// Values that cache blocks put aside, of one engine.
     pub cache: Arc<crate::blocks::CacheStore>,
     /// Whether sinks do nothing (dry runs).
@@ -280,6 +282,7 @@ impl Default for Services {
             models: Arc::default(),
             api_key: None,
             dispatcher: Arc::default(),
+            remote: Arc::default(),
             cache: Arc::default(),
             disable_sinks: false,
             profile: None,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
-use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host, load_definition};
+use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host, load_definition, store};
 use crate::clock::{Clock, SystemClock};
 use crate::definition::error::{ErrorClass, WorkflowError};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
@@ -92,7 +92,8 @@ pub(super) fn run(args: &ExecArgs) -> ExitCode {
 
 fn prepare(args: &ExecArgs) -> Result<Engine, LoadError> {
     let definition = load_definition(&args.definition)?;
-    let plan = Arc::new(Plan::compile(&definition)?);
+    let library = store::library()?;
+    let plan = Arc::new(Plan::compile_with(&definition, &library.inner_workflows())?);
     let options = input_options(args);
     let services = host::services_in_foreground(&args.host)?;
     Ok(Engine::new(plan, services, options)?)

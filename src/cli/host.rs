@@ -6,7 +6,8 @@ use super::outbox::OutboxPlaceArgs;
 use super::{HostArgs, LoadError};
 use crate::blocks::Services;
 use crate::clock::Clock;
-use crate::delivery::{AddressPolicy, Dispatcher, Settings};
+use crate::definitions;
+use crate::delivery::{AddressPolicy, Dispatcher, RemoteWorkflows, Settings};
 use crate::models::{self, ModelStore, RuntimeSettings};
 
 /// Makes the services that blocks use, for a process that goes on after an execution: steps that do
@@ -40,6 +41,7 @@ fn delivery(args: &HostArgs, background: bool) -> Settings {
 fn with_models(args: &HostArgs, dispatcher: Dispatcher) -> Result<Services, LoadError> {
     let services = Services {
         dispatcher: Arc::new(dispatcher),
+        remote: Arc::new(remote()?),
         ..Services::default()
     };
     let models = models(args, services.clock.clone())?;
@@ -58,4 +60,14 @@ pub(super) fn models(args: &HostArgs, clock: Arc<dyn Clock>) -> Result<ModelStor
     let runtime = RuntimeSettings::default();
     let store = ModelStore::connect(args.models.as_deref(), runtime, settings, clock)?;
     Ok(store)
+}
+
+/// Where inner workflows go that another server is to run, by the environment.
+fn remote() -> Result<RemoteWorkflows, LoadError> {
+    let look = |name: &str| std::env::var(name).ok();
+    let settings = definitions::Settings::from_env(look)?;
+    let mut remote = RemoteWorkflows::from_env(look)?;
+    remote.api_key = settings.api_key.map(|key| key.expose().into());
+    remote.max_depth = u32::try_from(settings.nesting.depth).unwrap_or(u32::MAX);
+    Ok(remote)
 }

@@ -157,6 +157,8 @@ enum LoadError {
     Outbox(#[from] crate::delivery::outbox::OutboxError),
     #[error(transparent)]
     Setting(#[from] crate::definitions::settings::SettingError),
+    #[error(transparent)]
+    Remote(#[from] crate::delivery::remote::NoSeconds),
 }
 
 impl LoadError {

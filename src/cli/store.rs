@@ -6,8 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::LoadError;
-use crate::clock::Clock;
-use crate::definitions::{ApiKey, DefinitionKey, DefinitionStore, Settings};
+use crate::clock::{Clock, SystemClock};
+use crate::definitions::{ApiKey, DefinitionKey, DefinitionStore, LazyLibrary, Settings};
 
 /// Arguments of commands that take a definition of the platform too.
 #[derive(Clone, Debug, Args)]
@@ -32,6 +32,15 @@ pub struct StoreArgs {
 pub(super) fn open(clock: Arc<dyn Clock>) -> Result<Arc<DefinitionStore>, LoadError> {
     let settings = Settings::from_env(|name| std::env::var(name).ok())?;
     Ok(Arc::new(DefinitionStore::open(settings, clock)?))
+}
+
+/// What a command that has no store lends to inner workflows, with the settings of the environment.
+///
+/// # Errors
+/// If a setting makes no sense.
+pub(super) fn library() -> Result<LazyLibrary, LoadError> {
+    let settings = Settings::from_env(|name| std::env::var(name).ok())?;
+    Ok(LazyLibrary::new(settings, Arc::new(SystemClock::default())))
 }
 
 /// A file if there is one of that name (or the text ends in `.json`), else `workspace/workflow`.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{LoadError, REFUSED, load_definition};
+use super::{LoadError, REFUSED, load_definition, store};
 use crate::plan::Plan;
 
 /// Arguments of `millrace validate`.
@@ -21,9 +21,7 @@ pub struct ValidateArgs {
 }
 
 pub(super) fn run(args: &ValidateArgs) -> ExitCode {
-    let checked = load_definition(&args.definition)
-        .and_then(|json| Plan::compile(&json).map_err(LoadError::from));
-    match checked {
+    match compile(args) {
         Ok(plan) => {
             print_plan(&plan, args.json);
             ExitCode::SUCCESS
@@ -39,6 +37,12 @@ pub(super) fn run(args: &ValidateArgs) -> ExitCode {
     }
 }
 
+fn compile(args: &ValidateArgs) -> Result<Plan, LoadError> {
+    let definition = load_definition(&args.definition)?;
+    let library = store::library()?;
+    Ok(Plan::compile_with(&definition, &library.inner_workflows())?)
+}
+
 fn print_plan(plan: &Plan, as_json: bool) {
     let stages: Vec<Vec<&str>> = plan
         .stages
@@ -51,9 +55,10 @@ fn print_plan(plan: &Plan, as_json: bool) {
             json!({
                 "status": "ok",
                 "definition": plan.document.hash.full(),
-                "inputs": plan.inputs().iter().map(|i| &*i.name).collect::<Vec<_>>(),
+                "inputs": plan.declared_inputs().map(|i| &*i.name).collect::<Vec<_>>(),
                 "stages": stages,
                 "outputs": plan.outputs.iter().map(|o| &*o.name).collect::<Vec<_>>(),
+                "references": references(plan).collect::<serde_json::Map<_, _>>(),
             })
         );
         return;
@@ -61,12 +66,21 @@ fn print_plan(plan: &Plan, as_json: bool) {
     say!("definition {} is sound", plan.document.hash);
     say!(
         "  inputs   {}",
-        list(plan.inputs().iter().map(|i| &*i.name))
+        list(plan.declared_inputs().map(|i| &*i.name))
     );
+    for (name, hash) in references(plan) {
+        say!("  inner    {name} is {}", hash.as_str().unwrap_or_default());
+    }
     for (i, stage) in stages.iter().enumerate() {
         say!("  stage {}  {}", i + 1, list(stage.iter().copied()));
     }
     say!("  outputs  {}", list(plan.outputs.iter().map(|o| &*o.name)));
+}
+
+/// The definitions that inner workflows name, with the hashes of what they stand for now.
+fn references(plan: &Plan) -> impl Iterator<Item = (String, serde_json::Value)> {
+    let references = plan.document.references.iter();
+    references.map(|r| (r.reference.to_string(), r.hash.to_string().into()))
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {

@@ -5,7 +5,7 @@ use serde_json::{Number, Value as Json};
 use super::fields::{FieldProblem, shape_of};
 use crate::blocks::Bounds;
 
-pub(super) fn bool(json: &Json) -> Result<bool, FieldProblem> {
+pub(crate) fn bool(json: &Json) -> Result<bool, FieldProblem> {
     let parsed = match json {
         Json::Bool(b) => Some(*b),
         Json::Number(n) => match n.as_f64() {
@@ -23,7 +23,7 @@ pub(super) fn bool(json: &Json) -> Result<bool, FieldProblem> {
     parsed.ok_or_else(|| wrong("bool_parsing", "true or false", json))
 }
 
-pub(super) fn int(json: &Json) -> Result<i64, FieldProblem> {
+pub(crate) fn int(json: &Json) -> Result<i64, FieldProblem> {
     let parsed = match json {
         Json::Bool(b) => Some(i64::from(*b)),
         Json::Number(n) => match (n.as_i64(), n.as_f64()) {
@@ -65,7 +65,8 @@ fn wrong(category: &'static str, wanted: &str, json: &Json) -> FieldProblem {
     )
 }
 
-fn parse_float(text: &str) -> Option<f64> {
+/// The number that a text means: blanks around and single underscores between digits are allowed.
+pub(crate) fn parse_float(text: &str) -> Option<f64> {
     without_underscores(text.trim())?.parse().ok()
 }
 

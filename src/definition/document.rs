@@ -1,12 +1,13 @@
 //! Parsing of a definition: JSON to inputs, steps and outputs, with every problem found at once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
 use super::canonical::DefinitionHash;
 use super::error::{ErrorClass, WorkflowError};
+use super::inner::{self, Group, InnerWorkflows, Resolved};
 use super::inputs::parse_input;
 pub use super::inputs::{InputDef, InputType};
 use super::problems::{Problems, syntax_error};
@@ -17,7 +18,7 @@ use super::version;
 pub use super::version::ENGINE_VERSION;
 
 /// Nesting of lists and objects that a definition may have; JSON from text never has more.
-const MAX_NESTING: usize = 128;
+pub(super) const MAX_NESTING: usize = 128;
 
 /// In which frame detections of an output are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,60 +45,130 @@ pub struct OutputDef {
 pub struct Document {
     /// Identity of the JSON that it was parsed from.
     pub hash: DefinitionHash,
-    /// Inputs in their order.
+    /// Inputs in their order, then the constants of inner workflows.
     pub inputs: Vec<InputDef>,
-    /// Steps in their order.
+    /// Steps in their order; in the place of an inner workflow those of its definition.
     pub steps: Vec<Arc<Step>>,
     /// Outputs in their order.
+    pub outputs: Vec<OutputDef>,
+    /// The steps that stand for inner workflows.
+    pub groups: Vec<StepGroup>,
+    /// Definitions that inner workflows only name, with what they stood for.
+    pub references: Vec<Resolved>,
+}
+
+/// The steps that stand for an inner workflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepGroup {
+    /// Name of the inner workflow.
+    pub name: Arc<str>,
+    /// Positions of its steps; the first stands first in its definition.
+    pub steps: Vec<usize>,
+    /// Names of its outputs.
+    pub outputs: Vec<String>,
+}
+
+/// What every definition consists of, an inner one too.
+pub(super) struct Body {
+    pub inputs: Vec<InputDef>,
+    pub steps: Vec<Step>,
     pub outputs: Vec<OutputDef>,
 }
 
 impl Document {
-    /// Parses a definition.
+    /// Parses a definition whose inner workflows, if it has any, are written out.
     ///
     /// # Errors
-    /// In this order: the engine version, entries that are no steps, custom blocks (not run by this
-    /// version), then every structural problem in one `WorkflowSyntaxError`, then repeated names.
+    /// See [`Self::parse_with`].
     pub fn parse(json: &Json) -> Result<Self, WorkflowError> {
+        Self::parse_with(json, &InnerWorkflows::default())
+    }
+
+    /// Parses a definition with what the host lends to inner workflows.
+    ///
+    /// # Errors
+    /// In this order: the engine version, entries that are no steps, inner workflows, custom blocks
+    /// (not run by this version), then every structural problem in one `WorkflowSyntaxError`, then
+    /// repeated names.
+    pub fn parse_with(json: &Json, host: &InnerWorkflows<'_>) -> Result<Self, WorkflowError> {
         let Json::Object(top) = json else {
             let message = "the definition must be a JSON object";
             return Err(syntax_error(message, Vec::new()));
         };
-        if is_nested_deeper(json, MAX_NESTING) {
+        if is_nested_deeper(top, MAX_NESTING) {
             let message = format!("the definition is nested more than {MAX_NESTING} levels deep");
             return Err(syntax_error(message, Vec::new()));
         }
         version::check(top.get("version"))?;
         check_step_entries(top.get("steps"))?;
-        refuse_custom_blocks(top.get("dynamic_blocks_definitions"))?;
-        let mut problems = Problems::default();
-        match top.get("version") {
-            Some(Json::String(_)) => {}
-            Some(_) => problems.add("version", "string_type", "must be text"),
-            None => problems.add("version", "missing", "field required"),
-        }
-        let inputs = parse_all(top, "inputs", &mut problems, parse_input);
-        let mut parser = StepParser::default();
-        let steps = parse_all(top, "steps", &mut problems, |place, entry, problems| {
-            parser.parse(place, entry, problems)
-        });
-        let outputs = parse_all(top, "outputs", &mut problems, parse_output);
-        problems.into_result()?;
-        unique("input", inputs.iter().map(|i| &*i.name))?;
-        unique("step", steps.iter().map(|s| &*s.name))?;
-        unique("output", outputs.iter().map(|o| &*o.name))?;
-        let steps = steps.into_iter().map(Arc::new).collect();
+        let expanded = inner::expand(top, host)?;
+        refuse_custom_blocks(expanded.definition.get("dynamic_blocks_definitions"))?;
+        let mut body = parse_body(&expanded.definition)?;
+        body.inputs.extend(expanded.constants);
         Ok(Self {
             hash: DefinitionHash::of(json),
-            inputs,
-            steps,
-            outputs,
+            inputs: body.inputs,
+            groups: groups(expanded.groups, &body.steps)?,
+            steps: body.steps.into_iter().map(Arc::new).collect(),
+            outputs: body.outputs,
+            references: expanded.references,
         })
     }
 }
 
-fn is_nested_deeper(json: &Json, limit: usize) -> bool {
-    let mut open = vec![(json, 1)];
+/// Reads inputs, steps and outputs.
+///
+/// # Errors
+/// Every structural problem in one `WorkflowSyntaxError`, then repeated names.
+pub(super) fn parse_body(top: &Map<String, Json>) -> Result<Body, WorkflowError> {
+    let mut problems = Problems::default();
+    match top.get("version") {
+        Some(Json::String(_)) => {}
+        Some(_) => problems.add("version", "string_type", "must be text"),
+        None => problems.add("version", "missing", "field required"),
+    }
+    let inputs = parse_all(top, "inputs", &mut problems, parse_input);
+    let mut parser = StepParser::default();
+    let steps = parse_all(top, "steps", &mut problems, |place, entry, problems| {
+        parser.parse(place, entry, problems)
+    });
+    let outputs = parse_all(top, "outputs", &mut problems, parse_output);
+    problems.into_result()?;
+    unique("input", inputs.iter().map(|i| &*i.name))?;
+    unique("step", steps.iter().map(|s| &*s.name))?;
+    unique("output", outputs.iter().map(|o| &*o.name))?;
+    Ok(Body {
+        inputs,
+        steps,
+        outputs,
+    })
+}
+
+/// The groups by the positions of their steps. An inner workflow and a step of one name cannot be
+/// told apart.
+fn groups(groups: Vec<Group>, steps: &[Step]) -> Result<Vec<StepGroup>, WorkflowError> {
+    let names = groups.iter().map(|group| group.name.as_str());
+    unique("step", names.chain(steps.iter().map(|step| &*step.name)))?;
+    let positions: HashMap<&str, usize> = steps
+        .iter()
+        .enumerate()
+        .map(|(at, step)| (&*step.name, at))
+        .collect();
+    let placed = |group: Group| StepGroup {
+        steps: group
+            .steps
+            .iter()
+            .filter_map(|name| positions.get(name.as_str()).copied())
+            .collect(),
+        name: group.name.into(),
+        outputs: group.outputs,
+    };
+    Ok(groups.into_iter().map(placed).collect())
+}
+
+/// Whether lists and objects are nested deeper than `limit`, the object itself counted.
+pub(super) fn is_nested_deeper(top: &Map<String, Json>, limit: usize) -> bool {
+    let mut open: Vec<(&Json, usize)> = top.values().map(|json| (json, 2)).collect();
     while let Some((json, depth)) = open.pop() {
         let below = depth + 1;
         match json {

@@ -40,6 +40,16 @@ pub enum ErrorClass {
     DynamicBlockCode,
     /// An inner workflow entry is not a step.
     InnerWorkflowInvalidStepEntry,
+    /// Inner workflows contain each other.
+    InnerWorkflowCompositionCycle,
+    /// Inner workflows are nested too deep.
+    InnerWorkflowNestingDepth,
+    /// There are too many inner workflows.
+    InnerWorkflowTotalCount,
+    /// Something is bound to an input that an inner workflow does not have.
+    InnerWorkflowParameterBindingsUnknownInput,
+    /// Nothing is bound to an input that an inner workflow needs.
+    InnerWorkflowParameterBindingsMissingRequired,
     /// A run-time input is missing or does not fit.
     RuntimeInput,
     /// A block failed.
@@ -100,6 +110,15 @@ impl ErrorClass {
             C::DynamicBlock => "DynamicBlockError",
             C::DynamicBlockCode => "DynamicBlockCodeError",
             C::InnerWorkflowInvalidStepEntry => "InnerWorkflowInvalidStepEntryError",
+            C::InnerWorkflowCompositionCycle => "InnerWorkflowCompositionCycleError",
+            C::InnerWorkflowNestingDepth => "InnerWorkflowNestingDepthError",
+            C::InnerWorkflowTotalCount => "InnerWorkflowTotalCountError",
+            C::InnerWorkflowParameterBindingsUnknownInput => {
+                "InnerWorkflowParameterBindingsUnknownInputError"
+            }
+            C::InnerWorkflowParameterBindingsMissingRequired => {
+                "InnerWorkflowParameterBindingsMissingRequiredError"
+            }
             C::RuntimeInput => "RuntimeInputError",
             C::StepExecution => "StepExecutionError",
             C::ClientCausedStepExecution => "ClientCausedStepExecutionError",
@@ -130,6 +149,11 @@ impl ErrorClass {
             | C::DynamicBlock
             | C::DynamicBlockCode
             | C::InnerWorkflowInvalidStepEntry
+            | C::InnerWorkflowCompositionCycle
+            | C::InnerWorkflowNestingDepth
+            | C::InnerWorkflowTotalCount
+            | C::InnerWorkflowParameterBindingsUnknownInput
+            | C::InnerWorkflowParameterBindingsMissingRequired
             | C::RuntimeInput
             | C::ClientCausedStepExecution
             | C::InvalidInputType

@@ -20,6 +20,9 @@ pub enum InputType {
     Batch(i64),
     /// A scalar with its default.
     Parameter(Json),
+    /// A scalar that callers neither see nor set: the default of an inner workflow's input that
+    /// nothing is bound to.
+    Constant(Json),
 }
 
 /// An input of a definition.
@@ -40,8 +43,21 @@ impl InputDef {
             InputType::Image => "WorkflowImage",
             InputType::VideoMetadata => "WorkflowVideoMetadata",
             InputType::Batch(_) => "WorkflowBatchInput",
-            InputType::Parameter(_) => "WorkflowParameter",
+            InputType::Parameter(_) | InputType::Constant(_) => "WorkflowParameter",
         }
+    }
+
+    /// Whether it has one value, and no batch.
+    pub fn is_scalar(&self) -> bool {
+        matches!(
+            self.input_type,
+            InputType::Parameter(_) | InputType::Constant(_)
+        )
+    }
+
+    /// Whether the definition declares it, for callers to give.
+    pub fn is_declared(&self) -> bool {
+        !matches!(self.input_type, InputType::Constant(_))
     }
 }
 

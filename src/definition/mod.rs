@@ -1,10 +1,11 @@
 //! The document: inputs, steps, outputs, selectors, and all that can be wrong with it.
 
 pub mod canonical;
-mod coerce;
+pub(crate) mod coerce;
 pub mod document;
 pub mod error;
 pub mod fields;
+pub mod inner;
 mod inputs;
 mod problems;
 pub mod selector;
@@ -18,3 +19,4 @@ pub mod version;
 
 pub use canonical::DefinitionHash;
 pub use document::Document;
+pub use inner::InnerWorkflows;

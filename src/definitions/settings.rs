@@ -7,6 +7,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::key::ApiKey;
+use crate::definition::inner::Limits;
 
 /// How definitions are fetched and kept.
 #[derive(Clone, Debug)]
@@ -31,6 +32,9 @@ pub struct Settings {
     pub patience: Duration,
     /// How often watched files are looked at.
     pub poll: Duration,
+    /// `WORKFLOWS_MAX_INNER_WORKFLOW_DEPTH`, 4, and `WORKFLOWS_MAX_INNER_WORKFLOW_COUNT`, 32: how
+    /// far definitions may nest.
+    pub nesting: Limits,
 }
 
 /// How the platform is asked.
@@ -120,6 +124,7 @@ impl Settings {
             folder: None,
             patience: Duration::from_secs(3),
             poll: Duration::from_millis(250),
+            nesting: Limits::default(),
         }
     }
 
@@ -164,6 +169,9 @@ impl Settings {
             "RETRY_CONNECTION_ERRORS_TO_ROBOFLOW_API",
             &mut again.connections,
         )?;
+        let nesting = &mut settings.nesting;
+        env.size("WORKFLOWS_MAX_INNER_WORKFLOW_DEPTH", &mut nesting.depth)?;
+        env.size("WORKFLOWS_MAX_INNER_WORKFLOW_COUNT", &mut nesting.count)?;
         Ok(settings.checked())
     }
 
@@ -208,6 +216,15 @@ impl<F: Fn(&str) -> Option<String>> Env<F> {
             *to = seconds
                 .and_then(|s| Duration::try_from_secs_f64(s).ok())
                 .ok_or(SettingError { name, wanted })?;
+        }
+        Ok(())
+    }
+
+    fn size(&self, name: &'static str, to: &mut usize) -> Result<(), SettingError> {
+        let mut number = 0;
+        self.number(name, &mut number)?;
+        if self.text(name).is_some() {
+            *to = number as usize;
         }
         Ok(())
     }

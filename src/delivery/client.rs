@@ -218,7 +218,8 @@ impl Clients {
             let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
             let location = header(LOCATION).and_then(|to| hop.url.join(to).ok());
             let follows = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
-            if status.is_redirection() && hop.addresses == AddressPolicy::GlobalOnly {
+            let stays = hop.addresses == AddressPolicy::GlobalOnly || hop.single_exchange;
+            if status.is_redirection() && stays {
                 return Err(AddressRefused::Redirect.into());
             }
             if let (true, Some(to)) = (follows, location) {

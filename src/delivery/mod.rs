@@ -22,6 +22,7 @@ pub mod jsonl;
 pub mod outbox;
 pub mod preview;
 mod receiver;
+pub mod remote;
 pub mod request;
 pub mod retry;
 pub mod video;
@@ -39,6 +40,7 @@ pub use address::AddressPolicy;
 pub use backlog::{Capacity, Event, Overflow};
 pub use client::{Answer, Cause, Failure};
 pub use counts::{Counts, DropCause};
+pub use remote::RemoteWorkflows;
 pub use request::{Request, RequestError};
 pub use retry::RetryPolicy;
 

@@ -116,6 +116,7 @@ impl Receiver {
             tracing::warn!(receiver = %self.name, error = %failure, "delivery fails");
         }
         let most = match failure.cause() {
+            _ if claimed.event.request.single_exchange => 1,
             Cause::Refused => policy.unwanted,
             _ if !failure.retry() => 1,
             _ if self.backlog.durable() => u32::MAX,

@@ -28,6 +28,7 @@ pub struct Request {
     pub(super) body: Bytes,
     pub(super) timeout: Duration,
     pub(super) addresses: AddressPolicy,
+    pub(super) single_exchange: bool,
 }
 
 /// Why a request could not be made.
@@ -88,6 +89,7 @@ impl Request {
             body: Bytes::new(),
             timeout: Duration::from_secs(10),
             addresses,
+            single_exchange: false,
         })
     }
 
@@ -168,6 +170,14 @@ impl Request {
             Ok(positive @ 1..) => Ok(self.timeout(Duration::from_secs(positive))),
             _ => Err(RequestError::Timeout(seconds)),
         }
+    }
+
+    /// The same request as one exchange: redirects are not followed, and a failed attempt is not made
+    /// again. For receivers that would do twice what they are told twice.
+    #[must_use]
+    pub fn single_exchange(mut self) -> Self {
+        self.single_exchange = true;
+        self
     }
 
     /// Where it goes, safe to show.

@@ -12,6 +12,7 @@ mod document;
 mod interface;
 mod kinds;
 mod query;
+mod query_operators;
 mod query_tables;
 mod schema;
 #[cfg(test)]

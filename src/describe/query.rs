@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::query_tables::{COMPARATORS, Nesting, OPERATIONS, Operation, Operator, TESTS};
+use super::query_operators::{COMPARATORS, Operator, TESTS};
+use super::query_tables::{Nesting, OPERATIONS, Operation};
 use super::{kinds, schema};
 use crate::blocks::{Field, Ty};
 use crate::values::kind;

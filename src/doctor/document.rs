@@ -1,15 +1,16 @@
 //! Whether a definition compiles here, and whether the models that it names are there.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
 use super::finding::listed;
 use super::{Check, Circumstances, Finding, weights};
 use crate::blocks::{Field, Ty};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::definition::step::FieldValue;
-use crate::definitions::unwrap_file;
+use crate::definitions::{LazyLibrary, unwrap_file};
 use crate::plan::Plan;
 use crate::values::kind::ROBOFLOW_MODEL_ID;
 
@@ -44,7 +45,11 @@ fn read(path: &Path) -> Result<Json, String> {
 }
 
 fn compile(at: &Circumstances, path: &Path, definition: &Json) -> Vec<Finding> {
-    let plan = match Plan::compile(definition) {
+    let clock = || Arc::new(SystemClock::default());
+    let settings = at.settings.as_ref().ok();
+    let library = settings.map(|settings| LazyLibrary::new(settings.clone(), clock()));
+    let host = library.as_ref().map(LazyLibrary::inner_workflows);
+    let plan = match Plan::compile_with(definition, &host.unwrap_or_default()) {
         Ok(plan) => plan,
         Err(error) => {
             let remedy = format!(

@@ -104,7 +104,7 @@ pub(super) struct InputReader {
 impl InputReader {
     pub(super) fn new(plan: Arc<Plan>, options: InputOptions) -> Self {
         let defaults = plan.inputs().iter().map(|def| match &def.input_type {
-            InputType::Parameter(default) => Value::from_json(default),
+            InputType::Parameter(value) | InputType::Constant(value) => Value::from_json(value),
             _ => Value::None,
         });
         Self {
@@ -126,8 +126,8 @@ impl InputReader {
         let mut run = Run::new(plan, batch_size);
         let options = self.options.with_images_of(images_of(plan, inputs));
         for (at, def) in plan.inputs().iter().enumerate() {
-            let given = inputs.get(&*def.name);
-            if let InputType::Parameter(_) = def.input_type {
+            let given = inputs.get(&*def.name).filter(|_| def.is_declared());
+            if def.is_scalar() {
                 let value = match given {
                     None => self.defaults[at].clone(),
                     Some(RuntimeInput::Json(json)) => Value::from_json(json),
@@ -176,7 +176,7 @@ fn images_of<'a>(plan: &'a Plan, inputs: &'a RuntimeInputs) -> impl Iterator<Ite
 fn batch_size(plan: &Plan, inputs: &RuntimeInputs) -> usize {
     plan.inputs()
         .iter()
-        .filter(|def| !matches!(def.input_type, InputType::Parameter(_)))
+        .filter(|def| !def.is_scalar())
         .filter_map(|def| inputs.get(&*def.name).map(Item::of)?.len())
         .find(|n| *n > 1)
         .unwrap_or(1)

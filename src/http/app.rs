@@ -17,8 +17,11 @@ use super::process::Process;
 use super::rejection::Rejection;
 use super::traffic::Traffic;
 use crate::blocks::Services;
-use crate::definitions::{ApiKey, DefinitionKey, Demand, Fetched, key::LOCAL_WORKSPACE};
+use crate::definitions::{
+    ApiKey, DefinitionKey, Demand, Fetched, StoreLibrary, key::LOCAL_WORKSPACE,
+};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
+use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
@@ -198,15 +201,20 @@ impl App {
 
     /// Whether all that has to be there for the first request is there.
     pub fn is_ready(&self) -> bool {
-        true
+        self.services.models.preloading().is_done()
     }
 
     /// The plan of a definition.
     ///
     /// # Errors
     /// If it does not compile.
-    pub fn plan(&self, fetched: &Fetched) -> Result<Arc<crate::plan::Plan>, Rejection> {
-        Ok(self.plans.get(fetched)?)
+    pub fn plan(
+        &self,
+        fetched: &Fetched,
+        api_key: Option<&ApiKey>,
+    ) -> Result<Arc<Plan>, Rejection> {
+        let library = StoreLibrary::new(&self.process.store, api_key.cloned());
+        Ok(self.plans.get(fetched, &library.inner_workflows())?)
     }
 
     /// How many plans are kept.
@@ -240,11 +248,12 @@ impl App {
     /// # Errors
     /// If the definition does not compile or a block refuses its parameters.
     pub fn engine(&self, order: &Order) -> Result<Engine, Rejection> {
-        let plan = self.plan(&order.fetched)?;
+        let plan = self.plan(&order.fetched, order.api_key.as_ref())?;
         let services = Services {
             cache: Arc::default(),
             disable_sinks: order.disable_sinks || self.services.disable_sinks,
             profile: order.profile.clone(),
+            api_key: order.api_key.clone(),
             ..self.services.clone()
         };
         Ok(Engine::new(plan, services, self.input.clone())?)

@@ -74,7 +74,7 @@ fn workload(app: &App, definition: &Value) -> Result<Value, WorkflowError> {
             task: info.task,
         })
     };
-    describe::workload(definition, &facts)
+    describe::workload_with(definition, &facts)
 }
 
 async fn interface_inline(

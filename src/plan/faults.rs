@@ -14,13 +14,18 @@ fn problem(step: &Step) -> BlockProblem {
     }
 }
 
-/// A reference to an input or step that is not there.
-pub(super) fn missing_target(step: &Step, field: &str, selector: &Selector) -> WorkflowError {
+/// A reference to an input or step that is not there; `hint` is what else to say.
+pub(super) fn missing_target(
+    step: &Step,
+    field: &str,
+    selector: &Selector,
+    hint: &str,
+) -> WorkflowError {
     let target = match selector {
         Selector::StepOutput(name, _) | Selector::AllOutputs(name) => format!("$steps.{name}"),
         other => other.to_string(),
     };
-    let details = format!("{target} refers to nothing in this definition");
+    let details = format!("{target} refers to nothing in this definition{hint}");
     let problem = BlockProblem {
         property_name: holder_of(step, &target),
         property_details: Some(details.clone()),

@@ -25,6 +25,8 @@ pub(super) struct Graph {
     pub branches: Vec<Vec<Branch>>,
     /// The branches of which each step is a target.
     pub gated_by: Vec<Vec<GateOrigin>>,
+    /// Steps whose outputs each step takes.
+    pub sources: Vec<Vec<usize>>,
     /// Steps that must run before each step.
     pub dependencies: Vec<Vec<usize>>,
     /// Order of execution: by longest path from the start, then definition order.
@@ -33,6 +35,8 @@ pub(super) struct Graph {
     pub branch_count: usize,
     inputs: HashMap<Arc<str>, usize>,
     steps: HashMap<Arc<str>, usize>,
+    /// Outputs of the inner workflows.
+    groups: HashMap<Arc<str>, Vec<String>>,
 }
 
 /// Where a condition on a step comes from.
@@ -41,6 +45,16 @@ pub(super) struct GateOrigin {
     pub source: usize,
     /// Number of its branch.
     pub branch: usize,
+    /// The inner workflow that is the target, by its place in [`Document::groups`], if the step is
+    /// not the first of it.
+    pub through: Option<usize>,
+}
+
+/// A step that a condition reaches.
+#[derive(Clone, Copy)]
+struct Target {
+    step: usize,
+    through: Option<usize>,
 }
 
 impl Graph {
@@ -53,11 +67,17 @@ impl Graph {
             outputs: document.steps.iter().map(|s| step_outputs(s)).collect(),
             branches: vec![Vec::new(); count],
             gated_by: (0..count).map(|_| Vec::new()).collect(),
+            sources: vec![Vec::new(); count],
             dependencies: vec![Vec::new(); count],
             order: Vec::new(),
             branch_count: 0,
             inputs: names(document.inputs.iter().map(|i| &i.name)),
             steps: names(document.steps.iter().map(|s| &s.name)),
+            groups: document
+                .groups
+                .iter()
+                .map(|group| (group.name.clone(), group.outputs.clone()))
+                .collect(),
         };
         for (at, step) in document.steps.iter().enumerate() {
             graph.connect_step(document, at, step)?;
@@ -81,17 +101,18 @@ impl Graph {
             for (member, selector) in value.selectors() {
                 let wrong = |details: String| Err(wrong_structure(step, field.name, details));
                 if let Selector::Step(name) = selector {
-                    let Some(&target) = self.steps.get(name) else {
-                        return Err(missing_target(step, field.name, selector));
-                    };
+                    let reached = self.targets(document, name);
+                    if reached.is_empty() {
+                        return Err(self.missing(step, field.name, selector));
+                    }
                     if !takes_steps {
                         return wrong(format!(
                             "field `{}` takes data, but {selector} is a step; write {selector}.<output>",
                             field.name
                         ));
                     }
-                    targets.push(target);
-                    self.add_target(at, field.name, &member, target);
+                    targets.extend(reached.iter().map(|target| target.step));
+                    self.add_targets(at, field.name, &member, &reached);
                     continue;
                 }
                 let source = self.resolve(step, field, selector)?;
@@ -103,6 +124,7 @@ impl Graph {
                 }
                 self.check_kinds(document, step, field, selector, &source)?;
                 if let Source::Step(other, _) = source {
+                    self.sources[at].push(other);
                     self.dependencies[at].push(other);
                 }
             }
@@ -114,8 +136,26 @@ impl Graph {
         Ok(())
     }
 
-    fn add_target(&mut self, at: usize, field: &'static str, member: &Member, target: usize) {
-        self.dependencies[target].push(at);
+    /// The steps that a selector of a step means: all of them for an inner workflow.
+    fn targets(&self, document: &Document, name: &str) -> Vec<Target> {
+        if let Some(&step) = self.steps.get(name) {
+            let through = None;
+            return vec![Target { step, through }];
+        }
+        let mut groups = document.groups.iter().enumerate();
+        let Some((number, group)) = groups.find(|(_, group)| &*group.name == name) else {
+            return Vec::new();
+        };
+        let steps = group.steps.iter().enumerate();
+        steps
+            .map(|(i, &step)| Target {
+                step,
+                through: (i > 0).then_some(number),
+            })
+            .collect()
+    }
+
+    fn add_targets(&mut self, at: usize, field: &'static str, member: &Member, reached: &[Target]) {
         let key = match member {
             Member::Key(key) => Some(key.clone()),
             Member::Whole | Member::Item(_) => None,
@@ -123,25 +163,28 @@ impl Graph {
         // The targets of a list share a branch; those of an object have one each.
         let branches = &mut self.branches[at];
         let shared = branches
-            .last_mut()
-            .filter(|b| key.is_none() && b.key.is_none() && b.field == field);
-        let branch = match shared {
-            Some(branch) => {
-                branch.targets.push(target);
-                branch.number
-            }
-            None => {
-                branches.push(Branch {
-                    number: self.branch_count,
-                    field,
-                    key,
-                    targets: vec![target],
-                });
-                self.branch_count += 1;
-                self.branch_count - 1
-            }
-        };
-        self.gated_by[target].push(GateOrigin { source: at, branch });
+            .iter()
+            .position(|b| key.is_none() && b.key.is_none() && b.field == field);
+        let position = shared.unwrap_or_else(|| {
+            branches.push(Branch {
+                number: self.branch_count,
+                field,
+                key,
+                targets: Vec::new(),
+            });
+            self.branch_count += 1;
+            branches.len() - 1
+        });
+        let branch = &mut branches[position];
+        for target in reached {
+            branch.targets.push(target.step);
+            self.dependencies[target.step].push(at);
+            self.gated_by[target.step].push(GateOrigin {
+                source: at,
+                branch: branch.number,
+                through: target.through,
+            });
+        }
     }
 
     /// The source behind a selector of a step's field.
@@ -151,7 +194,7 @@ impl Graph {
         field: &Field,
         selector: &Selector,
     ) -> Result<Source, WorkflowError> {
-        let missing = || missing_target(step, field.name, selector);
+        let missing = || self.missing(step, field.name, selector);
         let of_step = |name: &Arc<str>| self.steps.get(name).copied().ok_or_else(missing);
         match selector {
             Selector::Input(name) => {
@@ -185,6 +228,23 @@ impl Graph {
                     .map(|o| Source::Step(step, o))
             }
             _ => None,
+        }
+    }
+
+    /// The error for a selector of a step's field that leads nowhere.
+    fn missing(&self, step: &Step, field: &str, selector: &Selector) -> WorkflowError {
+        missing_target(step, field, selector, &self.inner_outputs(selector))
+    }
+
+    /// What to say of a selector that means an inner workflow: which outputs it has.
+    fn inner_outputs(&self, selector: &Selector) -> String {
+        let (Selector::StepOutput(name, _) | Selector::AllOutputs(name)) = selector else {
+            return String::new();
+        };
+        match self.groups.get(name).map(Vec::as_slice) {
+            None => String::new(),
+            Some([]) => "; the inner workflow has no outputs".into(),
+            Some(outputs) => format!("; outputs of the inner workflow: {}", outputs.join(", ")),
         }
     }
 
@@ -233,7 +293,10 @@ impl Graph {
         name: &str,
         selector: &Selector,
     ) -> Result<OutputSource, WorkflowError> {
-        let missing = |details: String| Err(missing_output(name, details));
+        let missing = |details: String| {
+            let details = details + &self.inner_outputs(selector);
+            Err(missing_output(name, details))
+        };
         match selector {
             Selector::Input(input) => match self.inputs.get(input) {
                 Some(&i) => Ok(OutputSource::Input(i)),

@@ -120,4 +120,24 @@ mod tests {
             3
         );
     }
+
+    #[test]
+    fn a_change_inside_an_inner_workflow_changes_the_step_it_is_made_in() {
+        let plan = |kernel: i64| {
+            let child = json!({"version": "1.0", "inputs": [{"type": "WorkflowImage", "name": "image"}],
+                "steps": [
+                    {"type": "roboflow_core/image_blur@v1", "name": "soft", "image": "$inputs.image", "kernel_size": kernel},
+                    {"type": "roboflow_core/qr_code_detector@v1", "name": "codes", "images": "$inputs.image"}],
+                "outputs": []});
+            let definition = json!({"version": "1.0", "inputs": [{"type": "WorkflowImage", "name": "image"}],
+                "steps": [{"type": "roboflow_core/inner_workflow@v1", "name": "inner", "workflow_definition": child,
+                           "parameter_bindings": {"image": "$inputs.image"}}],
+                "outputs": []});
+            Plan::compile(&definition).unwrap()
+        };
+        let difference = PlanDifference::between(&plan(3), &plan(5));
+        assert_eq!(difference.kept, HashMap::from([(1, 1)]));
+        assert_eq!(difference.added, ["inner__soft"]);
+        assert_eq!(difference.dropped, ["inner__soft"]);
+    }
 }

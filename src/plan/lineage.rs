@@ -97,7 +97,7 @@ pub(super) fn plan_steps(document: &Document, graph: &Graph) -> Result<Planned, 
 /// The lineages of an input, one per level from the top; none for a scalar.
 fn plan_input(input: &InputDef, lineages: &mut Lineages) -> Result<Vec<LineageId>, WorkflowError> {
     let depth = match input.input_type {
-        InputType::Parameter(_) => return Ok(Vec::new()),
+        InputType::Parameter(_) | InputType::Constant(_) => return Ok(Vec::new()),
         InputType::Image | InputType::VideoMetadata => 1,
         InputType::Batch(depth) => match usize::try_from(depth) {
             Ok(depth) if (1..=MAX_DEPTH).contains(&depth) => depth,

@@ -15,10 +15,10 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::definition::Document;
 use crate::definition::document::{Coordinates, InputDef, InputType};
 use crate::definition::error::WorkflowError;
 use crate::definition::step::Step;
+use crate::definition::{Document, InnerWorkflows};
 use crate::values::Value;
 
 pub use graph::step_outputs;
@@ -218,6 +218,18 @@ impl Plan {
         Self::of(Document::parse(definition)?)
     }
 
+    /// Compiles a definition with what the host lends to its inner workflows. Waits for the library
+    /// if a definition is only named.
+    ///
+    /// # Errors
+    /// See [`Self::compile`].
+    pub fn compile_with(
+        definition: &serde_json::Value,
+        host: &InnerWorkflows<'_>,
+    ) -> Result<Self, WorkflowError> {
+        Self::of(Document::parse_with(definition, host)?)
+    }
+
     /// Compiles a parsed definition.
     ///
     /// # Errors
@@ -239,9 +251,14 @@ impl Plan {
         })
     }
 
-    /// The inputs of the definition.
+    /// The inputs of the definition and, behind them, the constants of inner workflows.
     pub fn inputs(&self) -> &[InputDef] {
         &self.document.inputs
+    }
+
+    /// The inputs that callers give.
+    pub fn declared_inputs(&self) -> impl Iterator<Item = &InputDef> {
+        self.document.inputs.iter().filter(|i| i.is_declared())
     }
 
     /// The image inputs, to which streams feed their frames.

@@ -40,9 +40,10 @@ impl StepPlanner<'_> {
 
     pub(super) fn plan(mut self) -> Result<PlannedStep, WorkflowError> {
         let shapes: Vec<FieldShape> = self.step.values.iter().map(|v| self.shape(v)).collect();
-        let gates = gates::of(self.at, self.graph, self.planned);
         let common_depth = depths::common(self.step, &shapes, self.lineages)?;
         let data = distinct_lineages(&shapes);
+        let (document, graph) = (self.document, self.graph);
+        let gates = gates::of(self.at, document, graph, self.planned, &data, self.lineages);
         let support = self.control_support(&data, &gates::distinct_lineages(&gates))?;
         let fields = self.fields(shapes, common_depth, support)?;
         depths::check(self.step, &fields, self.lineages)?;

@@ -14,7 +14,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::{CanaryPlan, CanaryUntil, Control, Replacement};
 use crate::blocks::{Role, Services};
-use crate::definitions::{DefinitionKey, DefinitionStore, Fetched, Refusal, Subscription};
+use crate::definitions::{
+    DefinitionKey, DefinitionStore, Fetched, Refusal, StoreLibrary, Subscription,
+};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::plan::{Plan, PlanDifference};
 use crate::values::deserialise::InputOptions;
@@ -170,7 +172,7 @@ impl Worker {
             cache: Arc::default(),
             ..stream.services.clone()
         };
-        let compiled = Arc::new(Plan::compile(&fetched.definition).map_err(|e| e.to_string())?);
+        let compiled = Arc::new(self.compile(fetched)?);
         warm(&compiled, &self.spec.parameters, &services)?;
         let image_input = self.image_input(&compiled)?;
         let engine =
@@ -216,10 +218,15 @@ impl Worker {
             .ok_or_else(|| "it has no image input to feed frames to".into())
     }
 
+    fn compile(&self, fetched: &Fetched) -> Result<Plan, String> {
+        let library = StoreLibrary::inside(&self.spec.store, &self.spec.key);
+        Plan::compile_with(&fetched.definition, &library.inner_workflows())
+            .map_err(|e| e.to_string())
+    }
+
     /// An engine per stream, warm; and what changes, in words.
     fn prepare(&mut self, fetched: &Fetched) -> Result<(Vec<Replacement>, String), String> {
-        let plan = Arc::new(Plan::compile(&fetched.definition).map_err(|e| e.to_string())?);
-        let old = Plan::compile(&self.spec.running.definition).map_err(|e| e.to_string())?;
+        let plan = Arc::new(self.compile(fetched)?);
         let image_input = self.image_input(&plan)?;
         let streams = lock(&self.streams).clone();
         if let Some(stream) = streams.first() {
@@ -240,15 +247,22 @@ impl Worker {
                 })
             })
             .collect::<Result<Vec<_>, String>>()?;
-        let difference = PlanDifference::between(&old, &plan);
-        let change = format!(
-            "{} steps kept, added or changed: {}, gone or changed: {}",
-            difference.kept.len(),
-            list(&difference.added),
-            list(&difference.dropped)
-        );
+        // What ran before may name inner workflows that cannot be had any more.
+        let change = match self.compile(&self.spec.running) {
+            Ok(old) => in_words(&PlanDifference::between(&old, &plan)),
+            Err(_) => "what ran before cannot be compared".into(),
+        };
         Ok((replacements, change))
     }
+}
+
+fn in_words(difference: &PlanDifference) -> String {
+    format!(
+        "{} steps kept, added or changed: {}, gone or changed: {}",
+        difference.kept.len(),
+        list(&difference.added),
+        list(&difference.dropped)
+    )
 }
 
 fn list(names: &[String]) -> String {
@@ -311,7 +325,9 @@ fn model_id(
                 .iter()
                 .find(|i| i.name == *name)
                 .and_then(|i| match &i.input_type {
-                    InputType::Parameter(default) => default.as_str().map(str::to_owned),
+                    InputType::Parameter(value) | InputType::Constant(value) => {
+                        value.as_str().map(str::to_owned)
+                    }
                     _ => None,
                 }),
         },

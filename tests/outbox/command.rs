@@ -22,7 +22,12 @@ fn millrace(arguments: &[&str]) -> Output {
 
 fn stdout(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
@@ -73,31 +78,53 @@ fn events_of_a_running_process_are_listed_dropped_and_sent_again() {
     let all = listed(folder.path(), &[]);
     assert_eq!(all["live"], true);
     let first = &all["events"][0];
-    assert_eq!((&first["state"], &first["stream"]), (&"dead".into(), &"camera".into()));
+    assert_eq!(
+        (&first["state"], &first["stream"]),
+        (&"dead".into(), &"camera".into())
+    );
     assert!(first["last_error"].as_str().unwrap().contains("404"));
     let id = |n: usize| all["events"][n]["id"].to_string();
 
     let table = stdout(&outbox(folder.path(), &["list"]));
-    assert!(table.contains("3 queued, 2 given up") && table.contains("a process delivers"), "{table}");
+    assert!(
+        table.contains("3 queued, 2 given up") && table.contains("a process delivers"),
+        "{table}"
+    );
     let shown = stdout(&outbox(folder.path(), &["show", &id(0)]));
-    assert!(shown.contains("key=***") && shown.contains("\nfirst\n"), "{shown}");
+    assert!(
+        shown.contains("key=***") && shown.contains("\nfirst\n"),
+        "{shown}"
+    );
     let exported = stdout(&outbox(folder.path(), &["export", "--dead", "--secrets"]));
-    let lines: Vec<Json> = exported.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines: Vec<Json> = exported
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert_eq!((lines.len(), &lines[1]["body"]), (2, &"second".into()));
     assert_eq!(lines[0]["url"], url);
     assert!(!stdout(&outbox(folder.path(), &["export"])).contains("s3cret"));
 
-    assert!(stdout(&outbox(folder.path(), &["drop", &id(1), &id(3)])).contains("2 events taken away"));
-    assert!(stdout(&outbox(folder.path(), &["retry", &id(0), &id(2)])).contains("2 events sent again"));
+    assert!(
+        stdout(&outbox(folder.path(), &["drop", &id(1), &id(3)])).contains("2 events taken away")
+    );
+    assert!(
+        stdout(&outbox(folder.path(), &["retry", &id(0), &id(2)])).contains("2 events sent again")
+    );
     until("the process follows", || receiver.received().len() >= 6);
-    let mut bodies: Vec<String> = receiver.received()[3..].iter().map(|r| r.text().to_owned()).collect();
+    let mut bodies: Vec<String> = receiver.received()[3..]
+        .iter()
+        .map(|r| r.text().to_owned())
+        .collect();
     bodies.sort();
     assert_eq!(bodies, ["fifth", "first", "third"]);
     let counts = dispatcher.close(Duration::from_secs(10));
     assert_eq!(counts.waiting, 0);
     drop(dispatcher);
     let all = listed(folder.path(), &[]);
-    assert_eq!((&all["live"], &all["queued"], &all["dead"]), (&false.into(), &0.into(), &0.into()));
+    assert_eq!(
+        (&all["live"], &all["queued"], &all["dead"]),
+        (&false.into(), &0.into(), &0.into())
+    );
     assert_eq!(all["delivered_total"], 3);
 }
 
@@ -110,12 +137,18 @@ fn changes_need_to_be_told_which_events_and_a_missing_outbox_is_said() {
     assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no outbox in"));
     super::dispatcher(folder.path()).resume().unwrap();
     assert_eq!(outbox(folder.path(), &["show", "7"]).status.code(), Some(1));
-    assert_eq!(outbox(folder.path(), &["retry", "--all"]).status.code(), Some(1));
+    assert_eq!(
+        outbox(folder.path(), &["retry", "--all"]).status.code(),
+        Some(1)
+    );
 }
 
 #[test]
 fn a_receiver_can_be_tested() {
-    let receiver = Receiver::start(vec![Reply::status(200), Reply::status(503)], Reply::status(404));
+    let receiver = Receiver::start(
+        vec![Reply::status(200), Reply::status(503)],
+        Reply::status(404),
+    );
     let url = receiver.url("/hook");
     let good = millrace(&["outbox", "test", &url]);
     assert!(stdout(&good).contains("200 OK"));
@@ -124,15 +157,24 @@ fn a_receiver_can_be_tested() {
     let busy = millrace(&["outbox", "test", &url, "--json", "--body", "x"]);
     assert_eq!(busy.status.code(), Some(1));
     let busy: Json = serde_json::from_slice(&busy.stdout).unwrap();
-    assert_eq!((&busy["delivered"], &busy["retried"]), (&false.into(), &true.into()));
-    assert_eq!(millrace(&["outbox", "test", "nowhere"]).status.code(), Some(2));
+    assert_eq!(
+        (&busy["delivered"], &busy["retried"]),
+        (&false.into(), &true.into())
+    );
+    assert_eq!(
+        millrace(&["outbox", "test", "nowhere"]).status.code(),
+        Some(2)
+    );
 }
 
 #[test]
 fn a_run_whose_receiver_is_down_leaves_its_events_for_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("outbox");
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let url = format!("http://{address}/events");
     let run = || {
         millrace(&[
@@ -151,7 +193,10 @@ fn a_run_whose_receiver_is_down_leaves_its_events_for_the_next() {
         ])
     };
     let first = stdout(&run());
-    assert!(first.contains("20 waiting") && first.contains("with the next start"), "{first}");
+    assert!(
+        first.contains("20 waiting") && first.contains("with the next start"),
+        "{first}"
+    );
     let events = listed(&state, &["--receiver", &format!("http://{address}")]);
     assert_eq!(events["queued"], 20);
 
@@ -166,8 +211,14 @@ fn a_run_whose_receiver_is_down_leaves_its_events_for_the_next() {
     let receiver = Receiver::start_at(address, Vec::new(), Reply::status(200));
     assert!(stdout(&run()).contains("40 delivered"));
     let received = receiver.received();
-    let results: Vec<Json> = received.iter().map(|r| serde_json::from_str(r.text()).unwrap()).collect();
-    let numbers: Vec<i64> = results.iter().map(|r| r["frame_number"].as_i64().unwrap()).collect();
+    let results: Vec<Json> = received
+        .iter()
+        .map(|r| serde_json::from_str(r.text()).unwrap())
+        .collect();
+    let numbers: Vec<i64> = results
+        .iter()
+        .map(|r| r["frame_number"].as_i64().unwrap())
+        .collect();
     let twice: Vec<i64> = (1..=20).chain(1..=20).collect();
     assert_eq!(numbers, twice, "those of the first run first");
     for (request, result) in received.iter().zip(&results) {

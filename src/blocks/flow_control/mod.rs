@@ -2,6 +2,7 @@
 
 pub mod continue_if;
 pub mod delta_filter;
+pub mod inner_workflow;
 pub mod rate_limiter;
 pub mod switch_case;
 
@@ -11,6 +12,7 @@ use super::BlockSpec;
 pub static BLOCKS: &[&BlockSpec] = &[
     &continue_if::BLOCK,
     &delta_filter::BLOCK,
+    &inner_workflow::BLOCK,
     &rate_limiter::BLOCK,
     &switch_case::BLOCK,
 ];

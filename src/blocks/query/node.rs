@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::Value as Json;
 
+use crate::definition::coerce;
 use crate::values::Value;
 
 /// Chains and groups may be nested this deep; deeper ones are refused before they can exhaust the
@@ -175,15 +176,9 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A whole number; `2.0`, `"2"` and booleans count as ones.
+    /// A whole number; `2.0`, `"2"`, `"2.0"` and booleans count as ones.
     pub(super) fn int(&self) -> Read<i64> {
-        let number = match self.json {
-            Json::Bool(b) => Some(i64::from(*b)),
-            Json::Number(n) => n.as_i64().or_else(|| Value::from_json(self.json).as_i64()),
-            Json::String(text) => text.trim().parse().ok(),
-            _ => None,
-        };
-        number.ok_or_else(|| self.wrong("a whole number"))
+        coerce::int(self.json).map_err(|_| self.wrong("a whole number"))
     }
 
     /// A number; numeric text and booleans count as ones.
@@ -191,38 +186,24 @@ impl<'a> Node<'a> {
         let number = match self.json {
             Json::Bool(b) => Some(f64::from(u8::from(*b))),
             Json::Number(n) => n.as_f64(),
-            Json::String(text) => text.trim().parse().ok(),
+            Json::String(text) => coerce::parse_float(text),
             _ => None,
         };
         number.ok_or_else(|| self.wrong("a number"))
     }
 
-    /// A whole or other number, kept as what it is.
+    /// A whole or other number, kept as what it is; whatever else counts as a number becomes one
+    /// with a fraction.
     pub(super) fn number(&self) -> Read<Value> {
         match self.json {
             Json::Number(_) => Ok(Value::from_json(self.json)),
-            Json::String(text) if text.trim().parse::<i64>().is_err() => {
-                self.float().map(Value::Float)
-            }
-            Json::Bool(_) | Json::String(_) => self.int().map(Value::Int),
-            _ => Err(self.wrong("a number")),
+            _ => self.float().map(Value::Float),
         }
     }
 
     /// A boolean; 0, 1 and the usual words count as ones.
     pub(super) fn flag(&self) -> Read<bool> {
-        let flag = match self.json {
-            Json::Bool(b) => Some(*b),
-            Json::Number(n) if n.as_f64() == Some(0.0) => Some(false),
-            Json::Number(n) if n.as_f64() == Some(1.0) => Some(true),
-            Json::String(text) => match text.to_ascii_lowercase().as_str() {
-                "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
-                "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
-                _ => None,
-            },
-            _ => None,
-        };
-        flag.ok_or_else(|| self.wrong("true or false"))
+        coerce::bool(self.json).map_err(|_| self.wrong("true or false"))
     }
 
     /// Text.

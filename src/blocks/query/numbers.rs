@@ -277,6 +277,10 @@ mod tests {
             ("int", json!("1e3"), "1000"),
             ("int", json!("1_000"), "1000"),
             ("float", json!("1__0"), "!InvalidInputTypeError"),
+            ("float", json!(" +1_0.5_0e0_1 "), "105.0"),
+            ("float", json!("Infinity"), "inf"),
+            ("float", json!("0x10"), "!InvalidInputTypeError"),
+            ("float", json!("1_e5"), "!InvalidInputTypeError"),
             ("float", json!(" 7 "), "7.0"),
             ("float", json!(true), "1.0"),
             ("int", json!(1152921504606846977_i64), "1152921504606846976"),
@@ -326,6 +330,7 @@ mod tests {
                 "10000000000000000000",
             ),
             (1, json!(true), "1"),
+            (0, json!("nan"), "!InvalidInputTypeError"),
             (1, json!("1.23"), "!InvalidInputTypeError"),
         ] {
             let chain = json!([{"type": "NumberRound", "decimal_digits": digits}]);
@@ -339,6 +344,15 @@ mod tests {
             ("Multiply", json!(3), json!(-3), "-9"),
             ("Multiply", json!(-2.5), json!(3), "-7.5"),
             ("Multiply", json!(2), json!(true), "2"),
+            ("Multiply", json!("2"), json!(3), "6.0"),
+            ("Multiply", json!(true), json!(3), "3.0"),
+            (
+                "Multiply",
+                json!("2"),
+                json!("ab"),
+                "!InvalidInputTypeError",
+            ),
+            ("Divide", json!(" 1_0 "), json!(5), "0.5"),
             (
                 "Multiply",
                 json!(100),

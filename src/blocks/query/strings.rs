@@ -143,6 +143,16 @@ mod tests {
             (slice(-100, 2), json!("cat"), "'ca'"),
             (slice(0, 2), json!(["a"]), "!InvalidInputTypeError"),
             (
+                json!({"type": "StringSubSequence", "start": "1.0", "end": "+3"}),
+                json!("cats"),
+                "'at'",
+            ),
+            (
+                json!({"type": "StringSubSequence", "start": true, "end": 3.0}),
+                json!("cats"),
+                "'at'",
+            ),
+            (
                 json!({"type": "StringMatches", "regex": "[0-9]+"}),
                 json!("a 42"),
                 "True",

@@ -19,7 +19,9 @@ use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::blocks::CacheStore;
 use crate::blocks::{Family, Services};
 use crate::clock::Clock;
-use crate::definitions::{DefinitionKey, DefinitionStore, Demand, Fetched, Refresher};
+use crate::definitions::{
+    DefinitionKey, DefinitionStore, Demand, Fetched, Refresher, StoreLibrary,
+};
 use crate::delivery::Counts;
 use crate::delivery::webhook::{Condition, Webhook};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
@@ -162,7 +164,9 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
     let fetched = store
         .get_blocking(&key, Demand::Cached)
         .map_err(LoadError::from)?;
-    let plan = Arc::new(Plan::compile(&fetched.definition).map_err(LoadError::from)?);
+    let library = StoreLibrary::inside(&store, &key);
+    let plan = Plan::compile_with(&fetched.definition, &library.inner_workflows());
+    let plan = Arc::new(plan.map_err(LoadError::from)?);
     let image_input = image_input(args, &plan)?;
     let parameters = parameters(args, &plan)?;
     let specs = source_specs(args)?;
@@ -246,8 +250,8 @@ fn parameters(args: &RunArgs, plan: &Plan) -> Result<RuntimeInputs, RunError> {
                 "--param {text}: write NAME=VALUE"
             )));
         };
-        let Some(input) = plan.inputs().iter().find(|i| &*i.name == name) else {
-            let known: Vec<&str> = plan.inputs().iter().map(|i| &*i.name).collect();
+        let Some(input) = plan.declared_inputs().find(|i| &*i.name == name) else {
+            let known: Vec<&str> = plan.declared_inputs().map(|i| &*i.name).collect();
             return Err(RunError::Arguments(format!(
                 "--param {name}: the definition has no such input; its inputs: {}",
                 known.join(", ")

@@ -115,6 +115,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
         _ => return Err(Unreadable),
     };
     let request = Request {
+        // Such a request waits for its answer and is never kept.
+        single_exchange: false,
         method,
         url,
         headers,

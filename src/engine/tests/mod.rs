@@ -5,6 +5,7 @@ mod closing;
 mod conditions;
 mod decisions;
 mod errors;
+mod inner;
 mod inputs;
 mod outputs;
 mod parameters;

@@ -1,0 +1,107 @@
+//! Definitions that inner workflows name, out of a store.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use super::{ApiKey, DefinitionKey, DefinitionStore, Demand, Settings};
+use crate::clock::Clock;
+use crate::definition::InnerWorkflows;
+use crate::definition::inner::{Library, LibraryError, Reference};
+
+/// Gives inner workflows what a store has, with the API key of the definition around them. Waits for
+/// the store, so a server compiles on a thread that may wait.
+pub struct StoreLibrary<'a> {
+    store: &'a DefinitionStore,
+    api_key: Option<ApiKey>,
+}
+
+impl<'a> StoreLibrary<'a> {
+    /// A library that asks a store; without `api_key`, with the store's own.
+    pub fn new(store: &'a DefinitionStore, api_key: Option<ApiKey>) -> Self {
+        Self { store, api_key }
+    }
+
+    /// The library for what is inside the definition under a key.
+    pub fn inside(store: &'a DefinitionStore, key: &DefinitionKey) -> Self {
+        let api_key = match key {
+            DefinitionKey::Platform(key) => key.api_key().cloned(),
+            _ => None,
+        };
+        Self::new(store, api_key)
+    }
+
+    /// What compilation is lent.
+    pub fn inner_workflows(&self) -> InnerWorkflows<'_> {
+        InnerWorkflows {
+            library: Some(self),
+            limits: self.store.settings().nesting,
+        }
+    }
+}
+
+impl Library for StoreLibrary<'_> {
+    fn definition(&self, reference: &Reference) -> Result<serde_json::Value, LibraryError> {
+        let Reference {
+            workspace,
+            workflow,
+            version,
+        } = reference;
+        let api_key = self.api_key.clone();
+        let key = DefinitionKey::workflow(workspace, workflow, version.as_deref(), api_key);
+        if let DefinitionKey::Platform(platform) = &key {
+            let own = &self.store.settings().api_key;
+            if platform.api_key().is_none() && own.is_none() {
+                return Err(LibraryError::KeyMissing);
+            }
+        }
+        let fetched = self.store.get_blocking(&key, Demand::Cached);
+        let fetched = fetched.map_err(|error| LibraryError::Failed {
+            status: error.status(),
+            reason: error.to_string(),
+        })?;
+        Ok((*fetched.definition).clone())
+    }
+}
+
+/// A library of a command that may not need one: the store is opened when the first definition is
+/// asked for, so a definition that names none touches no folder and starts no thread.
+pub struct LazyLibrary {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    store: OnceCell<Result<DefinitionStore, String>>,
+}
+
+impl LazyLibrary {
+    /// A library that asks a store with these settings.
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            settings,
+            clock,
+            store: OnceCell::new(),
+        }
+    }
+
+    /// What compilation is lent.
+    pub fn inner_workflows(&self) -> InnerWorkflows<'_> {
+        InnerWorkflows {
+            library: Some(self),
+            limits: self.settings.nesting,
+        }
+    }
+}
+
+impl Library for LazyLibrary {
+    fn definition(&self, reference: &Reference) -> Result<serde_json::Value, LibraryError> {
+        let opened = self.store.get_or_init(|| {
+            let opened = DefinitionStore::open(self.settings.clone(), self.clock.clone());
+            opened.map_err(|error| error.to_string())
+        });
+        match opened {
+            Ok(store) => StoreLibrary::new(store, None).definition(reference),
+            Err(reason) => Err(LibraryError::Failed {
+                status: 500,
+                reason: reason.clone(),
+            }),
+        }
+    }
+}
