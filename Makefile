@@ -12,7 +12,7 @@ MILLRACE := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/millrace
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := build
-.PHONY: setup build run test bench fmt lint clean
+.PHONY: setup build run test soak bench fmt lint clean
 
 setup:
 	@scripts/setup.sh
@@ -34,6 +34,11 @@ test:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace --no-fail-fast
+
+# Four cameras and 500 faults, with a table of how soon they came back.
+soak:
+	@scripts/setup.sh --test
+	MILLRACE_CHAOS=500 cargo test --locked --test chaos -- --nocapture
 
 bench: setup
 	cargo bench --locked

@@ -2,8 +2,8 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`describe`], [`engine`], [`definitions`], [`models`],
-//! [`sources`], [`streams`], [`network`], [`delivery`], [`remote_images`], [`doctor`], [`http`],
-//! [`cli`].
+//! [`sources`], [`streams`], [`network`], [`delivery`], [`remote_images`], [`fleet`], [`doctor`],
+//! [`http`], [`cli`].
 
 pub mod allocator;
 pub mod blocks;
@@ -15,6 +15,7 @@ pub mod delivery;
 pub mod describe;
 pub mod doctor;
 pub mod engine;
+pub mod fleet;
 pub mod geometry;
 pub mod http;
 pub mod imaging;

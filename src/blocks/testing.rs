@@ -2,7 +2,8 @@
 //! declaration that a block can make. They can be named in definitions but are on no list.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex};
 
 use super::{
     Block, BlockError, BlockSpec, Bounds, BuildError, Context, Decision, Field, Inputs, Output,
@@ -37,6 +38,20 @@ pub fn take_calls() -> Vec<(String, Value)> {
 /// Steps that were closed since the last call.
 pub fn take_closed() -> Vec<String> {
     CLOSED.take()
+}
+
+/// Gates that are shut, in all threads.
+static SHUT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+static OPENED: Condvar = Condvar::new();
+
+/// Shuts or opens a gate at which `Gate` waits.
+pub fn shut(gate: &str, shut: bool) {
+    let mut gates = SHUT.lock().unwrap();
+    match shut {
+        true => gates.insert(gate.to_owned()),
+        false => gates.remove(gate),
+    };
+    OPENED.notify_all();
 }
 
 const ANYTHING: &[Ty] = &[Ty::Selector(&[kind::WILDCARD]), Ty::Any];
@@ -370,6 +385,18 @@ function! {
     outputs: O,
 }
 
+function! {
+    GATE, |inputs, _| {
+        let gate = inputs.text("v")?;
+        let gates = SHUT.lock().unwrap();
+        drop(OPENED.wait_while(gates, |gates| gates.contains(gate)).unwrap());
+        Ok(Output::One(row![gate]))
+    },
+    types: &["Gate"],
+    fields: &[Field::required("v", ANYTHING)],
+    outputs: O,
+}
+
 #[allow(clippy::panic)]
 fn panic_always(_: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
     panic!("as the test wants it")
@@ -449,6 +476,7 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &TYPED,
     &FAIL,
     &REFUSE,
+    &GATE,
     &PANIC,
     &WRONG,
     &WRONG_BATCH,

@@ -26,12 +26,12 @@ const MAX_FILE: u64 = 32 << 20;
 
 /// What a look at a file found.
 #[derive(Debug, PartialEq)]
-pub(super) enum Look {
+pub(crate) enum Look<T> {
     /// Nothing new.
     Same,
     /// Content that was read now; it may equal the old one.
-    Read(Answer),
-    /// The file is missing or no definition, and why.
+    Read(T),
+    /// The file is missing or holds something else than it should, and why.
     Failed(String),
 }
 
@@ -55,26 +55,23 @@ impl Mark {
     }
 }
 
-/// A file that is looked at from time to time.
+/// A definition's file that is looked at from time to time.
 #[derive(Debug)]
 pub(super) struct WatchedFile {
-    path: PathBuf,
+    file: Watched,
     source: Source,
-    /// State when the file was last read, and whether it can be trusted.
-    seen: Option<(Mark, bool)>,
 }
 
 impl WatchedFile {
     pub(super) fn new(path: PathBuf, source: Source) -> Self {
         Self {
-            path,
+            file: Watched::new(path),
             source,
-            seen: None,
         }
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     pub(super) fn source(&self) -> Source {
@@ -82,7 +79,34 @@ impl WatchedFile {
     }
 
     /// Looks at the file and reads it if it may have changed.
-    pub(super) fn look(&mut self, clock: &dyn Clock) -> Look {
+    pub(super) fn look(&mut self, clock: &dyn Clock) -> Look<Answer> {
+        self.file.look(clock, unwrap_file)
+    }
+}
+
+/// A file of any content that is looked at from time to time.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    path: PathBuf,
+    /// State when the file was last read, and whether it can be trusted.
+    seen: Option<(Mark, bool)>,
+}
+
+impl Watched {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, seen: None }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Looks at the file and, if it may have changed, reads it as `parse` does.
+    pub(crate) fn look<T>(
+        &mut self,
+        clock: &dyn Clock,
+        parse: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Look<T> {
         let metadata = match fs::metadata(&self.path) {
             Ok(metadata) => metadata,
             Err(error) => {
@@ -98,8 +122,8 @@ impl WatchedFile {
             clock.now().unix_seconds() - disk::timestamp(changed).unix_seconds()
         });
         self.seen = Some((mark, since > UNSETTLED.as_secs_f64()));
-        match read(&self.path, &metadata) {
-            Ok(answer) => Look::Read(answer),
+        match read(&self.path, &metadata).and_then(|body| parse(&body)) {
+            Ok(content) => Look::Read(content),
             Err(_) if (0.0..WRITING.as_secs_f64()).contains(&since) => Look::Same,
             Err(reason) => Look::Failed(reason),
         }
@@ -113,15 +137,14 @@ fn missing(error: &io::Error) -> String {
     }
 }
 
-fn read(path: &Path, metadata: &Metadata) -> Result<Answer, String> {
+fn read(path: &Path, metadata: &Metadata) -> Result<Vec<u8>, String> {
     if !metadata.is_file() {
         return Err("it is no regular file".into());
     }
     if metadata.len() > MAX_FILE {
         return Err(format!("it is longer than {MAX_FILE} bytes"));
     }
-    let body = fs::read(path).map_err(|e| missing(&e))?;
-    unwrap_file(&body)
+    fs::read(path).map_err(|e| missing(&e))
 }
 
 /// The file of a definition in a watched folder.
@@ -173,7 +196,7 @@ mod tests {
         file.set_modified(SystemTime::now() - ago).unwrap();
     }
 
-    fn version(look: Look) -> String {
+    fn version(look: Look<Answer>) -> String {
         match look {
             Look::Read(answer) => answer.definition["version"].as_str().unwrap().to_owned(),
             other => format!("{other:?}"),

@@ -40,6 +40,7 @@ pub mod subscription;
 pub use answer::{Answer, unwrap_file};
 pub use difference::{Difference, difference};
 pub use error::{DefinitionError, PlatformError};
+pub(crate) use file::{Look, Watched};
 pub use freshness::{Freshness, Outcome, Refusal};
 pub use key::{ApiKey, DefinitionKey, PlatformKey};
 pub use library::{LazyLibrary, StoreLibrary};

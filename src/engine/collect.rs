@@ -80,6 +80,24 @@ impl Run {
             .collect()
     }
 
+    /// Gives up every value that no output shows, for a run whose outputs are asked for later.
+    pub fn keep_outputs(&mut self, plan: &Plan) {
+        for (i, input) in self.inputs.iter_mut().enumerate() {
+            let shows = |o: &PlannedOutput| matches!(o.source, OutputSource::Input(at) if at == i);
+            if !plan.outputs.iter().any(shows) {
+                *input = InputData::Scalar(Value::None);
+            }
+        }
+        for (s, result) in self.results.iter_mut().enumerate() {
+            let shows = |o: &PlannedOutput| matches!(o.source, OutputSource::Step(at, _) | OutputSource::AllOf(at) if at == s);
+            if !plan.outputs.iter().any(shows) {
+                *result = StepResult::Pending;
+            }
+        }
+        self.branches.clear();
+        self.overrides = Arc::default();
+    }
+
     fn batch_output<'a>(
         &self,
         plan: &'a Plan,

@@ -15,9 +15,10 @@ use url::Url;
 
 use super::frame::PIXEL_FORMATS;
 use super::gst::make;
+use super::shared::Shared;
 use super::supervisor::Signal;
-use super::uri::{Address, CameraFormat, CameraUri, PatternUri};
-use super::{SourceError, SourceSpec, SourceUri, mp4, rtsp};
+use super::uri::{CameraFormat, CameraUri, PatternUri};
+use super::{Address, SourceError, SourceSpec, SourceUri, decoder, mp4, rtsp, tls};
 use crate::redact::Redacted;
 
 /// One pipeline, not started.
@@ -33,11 +34,11 @@ pub(crate) struct Chain {
 /// Builds the pipeline of a source. `udp` chooses the way of RTP packets; errors found while it runs
 /// go to `signals`.
 pub(crate) fn build(
-    spec: &SourceSpec,
-    name: &Redacted,
+    shared: &Arc<Shared>,
     udp: bool,
     signals: &Sender<Signal>,
 ) -> Result<Chain, SourceError> {
+    let (spec, name) = (&shared.spec, &shared.name);
     let pipeline = gst::Pipeline::new();
     let (entry, sink) = tail(&pipeline, spec, name)?;
     let mut video_offered = Arc::new(AtomicBool::new(true));
@@ -46,20 +47,27 @@ pub(crate) fn build(
             let uri = file_uri(path, name)?;
             let bin = make("uridecodebin", name)?;
             decode_video_only(&bin);
-            decode_uri(&pipeline, &entry, &bin, &uri, spec, name, signals)?;
+            leave_out_failed_decoders(&bin, shared);
+            decode_uri(&pipeline, &entry, &bin, &uri, shared, signals)?;
         }
         SourceUri::Http(address) => {
             // `uridecodebin` holds an MJPEG stream back until it ends; this one does not.
             let bin = make("uridecodebin3", name)?;
-            let uri = address.location();
-            decode_uri(&pipeline, &entry, &bin, uri, spec, name, signals)?;
-            set_up_http(&bin, address.clone(), spec.check_certificate);
+            set_up_http(&bin, address.clone(), spec)?;
+            decode_uri(&pipeline, &entry, &bin, address.location(), shared, signals)?;
+        }
+        SourceUri::Udp(address) | SourceUri::Srt(address) => {
+            let bin = make("uridecodebin", name)?;
+            decode_video_only(&bin);
+            leave_out_failed_decoders(&bin, shared);
+            set_up_packets(&bin);
+            decode_uri(&pipeline, &entry, &bin, address.location(), shared, signals)?;
         }
         SourceUri::Rtsp(address) => {
-            video_offered = rtsp::head(&pipeline, &entry, address, spec, udp, name, signals)?;
+            video_offered = rtsp::head(&pipeline, &entry, address, shared, udp, signals)?;
         }
         SourceUri::Camera(camera) => {
-            camera_head(&pipeline, &entry, camera, spec, name, signals)?;
+            camera_head(&pipeline, &entry, camera, shared, signals)?;
         }
         SourceUri::Pattern(pattern) => pattern_head(&pipeline, &entry, pattern, name)?,
     }
@@ -119,16 +127,15 @@ fn decode_uri(
     entry: &gst::Pad,
     bin: &gst::Element,
     uri: &str,
-    spec: &SourceSpec,
-    name: &Redacted,
+    shared: &Arc<Shared>,
     signals: &Sender<Signal>,
 ) -> Result<(), SourceError> {
     bin.set_property("uri", uri);
     let caps = gst::Caps::builder("video/x-raw").any_features().build();
     bin.set_property("caps", &caps);
     pipeline.add(bin).map_err(internal)?;
-    link_first_video(bin, entry, name, signals);
-    tune_decoders(bin, spec.decoder.threads);
+    link_first_video(bin, entry, &shared.name, signals);
+    tune_decoders(bin, shared);
     Ok(())
 }
 
@@ -195,21 +202,32 @@ fn swallow(element: &gst::Element, pad: &gst::Pad) -> Option<()> {
     Some(())
 }
 
-/// Sets up each video decoder inside a bin as it appears: number of threads, and the luma range from
-/// the stream itself instead of the container (whose demuxer claims limited range for H.264 in MP4).
-fn tune_decoders(bin: &gst::Element, threads: u32) {
+/// Passes over decoders that failed before.
+fn leave_out_failed_decoders(bin: &gst::Element, shared: &Arc<Shared>) {
+    let shared = shared.clone();
+    bin.connect("autoplug-select", false, move |args| {
+        let factory = args.get(3)?.get::<gst::ElementFactory>().ok()?;
+        let word = match shared.decoders.has_failed(&factory.name()) {
+            true => "skip",
+            false => "try",
+        };
+        let answers = gst::glib::Type::from_name("GstAutoplugSelectResult")?;
+        gst::glib::EnumClass::with_type(answers)?.to_value_by_nick(word)
+    });
+}
+
+/// Sets up each video decoder inside a bin as it appears; and takes the luma range from the stream
+/// itself instead of the container (whose demuxer claims limited range for H.264 in MP4).
+fn tune_decoders(bin: &gst::Element, shared: &Arc<Shared>) {
     let Some(bin) = bin.downcast_ref::<gst::Bin>() else {
         return;
     };
+    let shared = shared.clone();
     bin.connect_deep_element_added(move |_, _, element| {
-        let is_decoder = element
-            .factory()
-            .and_then(|f| Some(f.metadata("klass")?.contains("Decoder/Video")))
-            .unwrap_or(false);
-        if !is_decoder {
+        if !decoder::is_decoder(element) {
             return;
         }
-        set_threads(element, threads);
+        decoder::tune(element, &shared);
         if let Some(pad) = element.static_pad("sink") {
             pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
                 change_caps(info, |caps| {
@@ -222,13 +240,6 @@ fn tune_decoders(bin: &gst::Element, threads: u32) {
             });
         }
     });
-}
-
-/// Sets the number of threads of a decoder that lets one choose.
-pub(crate) fn set_threads(decoder: &gst::Element, threads: u32) {
-    if decoder.find_property("max-threads").is_some() {
-        decoder.set_property_from_str("max-threads", &threads.to_string());
-    }
 }
 
 /// The reference decodes every stream by the BT.601 matrix; GStreamer, where it has to convert, goes
@@ -266,7 +277,11 @@ fn change_caps(
     }
 }
 
-fn set_up_http(bin: &gst::Element, address: Address, check_certificate: bool) {
+/// Login and trust of HTTP requests. HLS playlists have theirs made by the same bin.
+fn set_up_http(bin: &gst::Element, address: Address, spec: &SourceSpec) -> Result<(), SourceError> {
+    let check = spec.check_certificate;
+    let trusted = spec.tls.ca.clone();
+    trusted.as_deref().map(tls::authorities).transpose()?;
     bin.connect("source-setup", false, move |args| {
         let source = args.get(1)?.get::<gst::Element>().ok()?;
         if let Some((user, password)) = address.credentials()
@@ -276,7 +291,29 @@ fn set_up_http(bin: &gst::Element, address: Address, check_certificate: bool) {
             source.set_property("user-pw", password);
         }
         if source.find_property("ssl-strict").is_some() {
-            source.set_property("ssl-strict", check_certificate);
+            source.set_property("ssl-strict", check);
+        }
+        if let Some(trusted) = &trusted
+            && source.find_property("tls-database").is_some()
+            && let Ok(trusted) = tls::authorities(trusted)
+        {
+            source.set_property("tls-database", trusted);
+        }
+        None
+    });
+    Ok(())
+}
+
+/// Sources of packets: a loss is told, as the supervisor connects again, and the kernel keeps what
+/// comes while a decoder is busy.
+fn set_up_packets(bin: &gst::Element) {
+    bin.connect("source-setup", false, move |args| {
+        let source = args.get(1)?.get::<gst::Element>().ok()?;
+        if source.find_property("auto-reconnect").is_some() {
+            source.set_property("auto-reconnect", false);
+        }
+        if source.find_property("buffer-size").is_some() {
+            source.set_property("buffer-size", 2_000_000i32);
         }
         None
     });
@@ -286,20 +323,21 @@ fn camera_head(
     pipeline: &gst::Pipeline,
     entry: &gst::Pad,
     camera: &CameraUri,
-    spec: &SourceSpec,
-    name: &Redacted,
+    shared: &Arc<Shared>,
     signals: &Sender<Signal>,
 ) -> Result<(), SourceError> {
+    let name = &shared.name;
     let source = make("v4l2src", name)?;
     source.set_property("device", camera.device.to_string_lossy().as_ref());
     let filter = make("capsfilter", name)?;
     filter.set_property("caps", camera_caps(camera));
     let bin = make("decodebin", name)?;
+    leave_out_failed_decoders(&bin, shared);
     let elements = [&source, &filter, &bin];
     pipeline.add_many(elements).map_err(internal)?;
     gst::Element::link_many(elements).map_err(internal)?;
     link_first_video(&bin, entry, name, signals);
-    tune_decoders(&bin, spec.decoder.threads);
+    tune_decoders(&bin, shared);
     Ok(())
 }
 

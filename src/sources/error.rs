@@ -31,6 +31,12 @@ pub enum LostReason {
     /// The connection stands and nothing comes.
     #[error("no frame for {:.1} s", .0.as_secs_f64())]
     Silent(Duration),
+    /// Frames come, and their time stamps stand still.
+    #[error("the time stamps stand still since {:.1} s", .0.as_secs_f64())]
+    Stuck(Duration),
+    /// Frames come, and all are damaged.
+    #[error("nothing but damaged frames for {:.1} s", .0.as_secs_f64())]
+    Damaged(Duration),
     /// Reading failed.
     #[error("{0}")]
     Failed(String),

@@ -3,19 +3,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Local};
+use crossbeam_channel::Sender;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::frame::{self, Frame, PictureFormat};
+use super::health::Health;
 use super::queue::{DropCause, Event};
 use super::shared::{Progress, Shared, SourceInfo, SourceState};
-use super::{SourceUri, mp4, supervisor};
+use super::supervisor::Signal;
+use super::{SourceError, SourceUri, mp4, supervisor};
 use crate::values::{Timestamp, VideoMetadata};
 
 /// Takes the samples of one connection.
@@ -23,15 +26,32 @@ pub(crate) struct Feeder {
     shared: Arc<Shared>,
     format: Option<(gst::Caps, gst_video::VideoInfo, PictureFormat)>,
     running: bool,
+    health: Health,
+    signals: Sender<Signal>,
+    retired: Arc<AtomicBool>,
+    /// Frames of a file that were given before it had to be opened again.
+    given: i64,
 }
 
 impl Feeder {
-    /// For a new connection.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    /// For a new connection, until `retired` is set. What is wrong with its frames goes to `signals`.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        signals: Sender<Signal>,
+        retired: Arc<AtomicBool>,
+    ) -> Self {
+        let progress = shared.progress();
+        let recorded = progress.info.as_ref().is_some_and(|info| info.recorded);
+        let given = if recorded { progress.frames } else { 0 };
+        drop(progress);
         Self {
+            health: Health::new(shared.spec.reconnect.silence),
             shared,
             format: None,
             running: false,
+            signals,
+            retired,
+            given,
         }
     }
 
@@ -41,7 +61,14 @@ impl Feeder {
         sink: &gst_app::AppSink,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
+        if self.retired.load(Ordering::Relaxed) {
+            return Err(gst::FlowError::Flushing);
+        }
         self.shared.touch();
+        if self.given > 0 {
+            self.given -= 1;
+            return Ok(gst::FlowSuccess::Ok);
+        }
         self.shared
             .connection_frames
             .fetch_add(1, Ordering::Relaxed);
@@ -80,7 +107,19 @@ impl Feeder {
             return Ok(None);
         };
         let damaged = buffer.flags().contains(gst::BufferFlags::CORRUPTED);
-        let stamp = self.stamp(running_time(sample, &buffer), format, damaged);
+        let mut running = running_time(sample, &buffer);
+        if shared.is_live() {
+            let arrived = shared.clock.monotonic();
+            if let Some(reason) = self.health.note(running, damaged, arrived) {
+                let source_name = shared.name.clone();
+                let _ = self.signals.try_send(Signal::Fault(SourceError::Lost {
+                    source_name,
+                    reason,
+                }));
+            }
+            running = running.filter(|_| !self.health.is_stuck());
+        }
+        let stamp = self.stamp(running, format, damaged);
         if !stamp.kept {
             shared.queue.count_drop(DropCause::Thinned);
             return Ok(None);

@@ -61,10 +61,9 @@ pub(crate) fn package_of_element(factory: &str) -> &'static str {
     match factory {
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "multipartdemux" | "qtdemux" | "matroskademux" | "rtspsrc" | "mp4mux" | "v4l2src"
-        | "jpegdec" | "souphttpsrc" | "videoflip" | "vp8dec" | "vp9dec" => {
-            "gstreamer1.0-plugins-good"
-        }
-        "h264parse" | "h265parse" | "av1dec" => "gstreamer1.0-plugins-bad",
+        | "jpegdec" | "souphttpsrc" | "udpsrc" | "hlsdemux2" | "videoflip" | "vp8dec"
+        | "vp9dec" => "gstreamer1.0-plugins-good",
+        "h264parse" | "h265parse" | "av1dec" | "srtsrc" | "tsdemux" => "gstreamer1.0-plugins-bad",
         _ if factory.starts_with("avdec_") => "gstreamer1.0-libav",
         _ if factory.starts_with("rtp") => "gstreamer1.0-plugins-good",
         _ => "gstreamer1.0-plugins-base",
@@ -196,8 +195,7 @@ fn lacks_video(error: &glib::Error, debug: &str) -> bool {
         || error.matches(gst::StreamError::CodecNotFound)
 }
 
-/// GStreamer's message as one clause: no address with secrets, no full stop, and instead of its
-/// catch-all texts what they stand for.
+/// GStreamer's message as one clause, and instead of its catch-all texts what they stand for.
 fn reason_of(error: &glib::Error, debug: &str) -> String {
     if lacks_video(error, debug) {
         return "it has no video stream".to_owned();
@@ -208,6 +206,11 @@ fn reason_of(error: &glib::Error, debug: &str) -> String {
         text if text.starts_with("Could not open resource for") && !details.is_empty() => &details,
         text => text,
     };
+    clause(text)
+}
+
+/// A message as one clause: no address with secrets, lower case, no full stop.
+pub(crate) fn clause(text: &str) -> String {
     let text = scrub(text.trim_end_matches("(Generic error)"));
     let text = text.trim().trim_end_matches('.');
     let mut chars = text.chars();

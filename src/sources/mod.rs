@@ -7,8 +7,14 @@
 //!   recorded frame tell when it was taken (time of the file), those of a live frame when it came.
 //! - **Recorded files** wait for the one who takes the frames and skip none. **Live sources** hold
 //!   the newest frame only, and none that is older than the staleness budget.
-//! - [`Event::Lost`]: a live source stopped or was silent too long; its supervisor brings it back,
-//!   with growing waits, and [`Event::Recovered`] says so. The end of a live stream is a loss.
+//! - [`Event::Lost`]: a live source stopped, was silent too long, gave nothing but damaged frames, or
+//!   its time stamps stood still; its supervisor brings it back, and [`Event::Recovered`] says so. The
+//!   end of a live stream is a loss.
+//! - **Waits between attempts** double from [`Reconnect::initial`] to [`Reconnect::max`]. Meanwhile
+//!   the port of the source is looked at ([`Reconnect::probe`]): one that answers again is tried at
+//!   once, and while it answers no wait is longer than a second, so that a camera that is back gives
+//!   frames within two. Only wrong passwords, which lock accounts, have the long waits after ten tries.
+//! - **A connection begins with a key frame**; what comes before is not decoded.
 //! - [`Event::Ended`]: the last frame was given; a file that gave fewer than it promised has a
 //!   [`Ending::warning`]. An `Err` of [`Source::next`] is final too.
 //! - **Nothing waits for ever**: [`Source::next`] has its time-out, a silent or stalled source is
@@ -16,12 +22,20 @@
 //!
 //! Pictures stay in the decoder's memory until somebody asks for BGR ([`crate::values::Image`]).
 
+mod address;
+mod backoff;
 mod chain;
+mod decoder;
 mod error;
 mod feed;
+mod figures;
 mod frame;
 pub(crate) mod gst;
+mod health;
 mod mp4;
+mod name;
+mod outage;
+mod probe;
 mod queue;
 mod rtsp;
 mod running;
@@ -29,7 +43,9 @@ mod shared;
 mod spec;
 mod supervisor;
 mod timing;
+mod tls;
 mod uri;
+mod verdict;
 
 use std::fs::File;
 use std::path::Path;
@@ -39,17 +55,21 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+pub use address::Address;
 pub use error::{ErrorOrigin, LostReason, SourceError};
+pub use figures::{Condition, Loss, Losses};
 pub use frame::{Frame, PictureFormat};
 pub use queue::{DropCause, Drops, Ending, Event};
 pub use shared::{SourceInfo, SourceState, SourceStats};
 pub use spec::{DecoderOptions, QueuePolicy, Reconnect, RtspOptions, RtspTransport, SourceSpec};
-pub use uri::{Address, CameraFormat, CameraUri, PatternUri, SourceUri};
+pub use tls::{Fingerprint, TlsOptions};
+pub use uri::{CameraFormat, CameraUri, PatternUri, SourceUri};
 
 use crate::clock::{Clock, SystemClock};
 use crate::redact::Redacted;
+use name::Name;
 use queue::Popped;
-use shared::{Name, Shared};
+use shared::Shared;
 use supervisor::{Signal, Supervisor};
 
 /// How long [`Source::close`] waits for the pipeline to go. One that takes longer goes by itself.
@@ -129,6 +149,11 @@ impl Source {
                 waited: timeout,
             }),
         }
+    }
+
+    /// Whether frames come by themselves; of an HTTP address it is known from its first frame on.
+    pub fn is_live(&self) -> bool {
+        self.shared.is_live()
     }
 
     /// Counters and state now.

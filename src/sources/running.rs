@@ -23,12 +23,16 @@ pub(crate) const LOOK: Duration = Duration::from_millis(200);
 /// How long what was read of a file may take to its first frame.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// How long shutting a pipeline down is waited for. One that takes longer goes by itself.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
 /// A started pipeline; shut down when dropped.
 pub(crate) struct Running {
     /// The whole.
     pub pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
     video_offered: Arc<AtomicBool>,
+    retired: Arc<AtomicBool>,
 }
 
 impl Running {
@@ -43,7 +47,8 @@ impl Running {
             sink,
             video_offered,
         } = chain;
-        let mut feeder = Feeder::new(shared.clone());
+        let retired = Arc::new(AtomicBool::new(false));
+        let mut feeder = Feeder::new(shared.clone(), signals.clone(), retired.clone());
         sink.set_callbacks(
             gst_app::AppSinkCallbacks::builder()
                 .new_sample(move |sink| feeder.take(sink))
@@ -53,6 +58,7 @@ impl Running {
             pipeline,
             sink,
             video_offered,
+            retired,
         };
         if let Some(bus) = running.pipeline.bus() {
             let signals = signals.clone();
@@ -132,16 +138,33 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// Shuts the pipeline down in a thread of its own: a driver or a server may hold it.
     fn drop(&mut self) {
-        if let Err(error) = self.pipeline.set_state(gst::State::Null) {
-            tracing::warn!(%error, "a pipeline could not be shut down");
+        self.retired.store(true, Ordering::Relaxed);
+        let (pipeline, sink) = (self.pipeline.clone(), self.sink.clone());
+        let (done, finished) = crossbeam_channel::bounded(1);
+        let spawned = std::thread::Builder::new()
+            .name("source:shutdown".to_owned())
+            .spawn(move || {
+                shut_down(&pipeline, &sink);
+                let _ = done.send(());
+            });
+        if spawned.is_err() {
+            shut_down(&self.pipeline, &self.sink);
+        } else if finished.recv_timeout(SHUTDOWN).is_err() {
+            tracing::warn!("a pipeline takes long to shut down and is left to itself");
         }
-        if let Some(bus) = self.pipeline.bus() {
-            bus.unset_sync_handler();
-        }
-        self.sink
-            .set_callbacks(gst_app::AppSinkCallbacks::builder().build());
     }
+}
+
+fn shut_down(pipeline: &gst::Pipeline, sink: &gst_app::AppSink) {
+    if let Err(error) = pipeline.set_state(gst::State::Null) {
+        tracing::warn!(%error, "a pipeline could not be shut down");
+    }
+    if let Some(bus) = pipeline.bus() {
+        bus.unset_sync_handler();
+    }
+    sink.set_callbacks(gst_app::AppSinkCallbacks::builder().build());
 }
 
 fn is_of_interest(message: &gst::Message) -> bool {

@@ -1,17 +1,21 @@
 //! What the threads of one source have in common: its decoder thread, its supervisor, and whoever
 //! takes the frames.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::decoder::Decoders;
+use super::figures::{Condition, Loss, Losses};
 use super::queue::EventQueue;
 use super::timing::{RateMeter, Thinner, Timeline};
-use super::{Drops, PictureFormat, SourceError, SourceSpec};
+use super::{Drops, PictureFormat, SourceError, SourceSpec, SourceUri, decoder};
 use crate::clock::Clock;
 use crate::redact::Redacted;
 use crate::values::Timestamp;
+
+/// Encoded frames after which a decoder should have given one.
+const SWALLOWED: u64 = 25;
 
 /// What a source is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +70,30 @@ pub struct SourceStats {
     pub failed_attempts: u32,
     /// The last error, also after the source came back.
     pub last_error: Option<SourceError>,
-    /// Frames per second as they arrive.
+    /// Frames per second as they come out of the decoder.
     pub measured_fps: Option<f64>,
+    /// Frames per second as the camera sends them; `None` for test pictures and raw cameras, which
+    /// have no decoder.
+    pub camera_fps: Option<f64>,
+    /// Encoded frames that came.
+    pub units: u64,
+    /// Encoded frames that came before the first key frame of a connection and were not decoded.
+    pub skipped_units: u64,
+    /// Times the source was lost, by cause.
+    pub losses: Losses,
+    /// GStreamer's name of the decoder at work.
+    pub decoder: Option<String>,
     /// Time since the last frame came.
     pub silent_for: Option<Duration>,
     /// What is known since the first frame.
     pub info: Option<SourceInfo>,
+}
+
+impl SourceStats {
+    /// What an operator sees of the state.
+    pub fn condition(&self) -> Condition {
+        Condition::of(self)
+    }
 }
 
 /// See the module documentation.
@@ -86,6 +108,8 @@ pub(crate) struct Shared {
     pub queue: EventQueue,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Decoders that failed, and the one at work.
+    pub decoders: Decoders,
     progress: Mutex<Progress>,
     changed: Condvar,
     live: AtomicBool,
@@ -93,6 +117,8 @@ pub(crate) struct Shared {
     active_at: AtomicU64,
     /// Frames of the present connection.
     pub connection_frames: AtomicU64,
+    /// Encoded frames of the present connection.
+    pub connection_units: AtomicU64,
 }
 
 /// What changes with frames and connections.
@@ -106,8 +132,12 @@ pub(crate) struct Progress {
     pub last_error: Option<SourceError>,
     pub last_arrival: Option<Duration>,
     pub lost_at: Option<Duration>,
+    pub units: u64,
+    pub skipped_units: u64,
+    pub losses: Losses,
     pub timeline: Timeline,
     pub meter: RateMeter,
+    pub unit_meter: RateMeter,
     pub thinner: Option<Thinner>,
 }
 
@@ -126,6 +156,7 @@ impl Shared {
             identifier,
             name,
             clock,
+            decoders: Decoders::default(),
             progress: Mutex::new(Progress {
                 state: SourceState::Connecting,
                 info: None,
@@ -136,8 +167,12 @@ impl Shared {
                 last_error: None,
                 last_arrival: None,
                 lost_at: None,
+                units: 0,
+                skipped_units: 0,
+                losses: Losses::default(),
                 timeline: Timeline::new(live),
                 meter: RateMeter::default(),
+                unit_meter: RateMeter::default(),
                 thinner: spec.max_fps.map(Thinner::new),
             }),
             changed: Condvar::new(),
@@ -145,6 +180,7 @@ impl Shared {
             opened: Instant::now(),
             active_at: AtomicU64::new(0),
             connection_frames: AtomicU64::new(0),
+            connection_units: AtomicU64::new(0),
             spec,
         }
     }
@@ -196,6 +232,65 @@ impl Shared {
         self.opened.elapsed().saturating_sub(active)
     }
 
+    /// Counts an encoded frame.
+    pub(crate) fn note_unit(&self) {
+        let now = self.clock.monotonic();
+        self.connection_units.fetch_add(1, Ordering::Relaxed);
+        let mut progress = self.progress();
+        progress.units += 1;
+        progress.unit_meter.tick(now);
+    }
+
+    /// Counts an encoded frame that is not decoded.
+    pub(crate) fn note_skipped_unit(&self) {
+        self.progress().skipped_units += 1;
+    }
+
+    /// A new connection begins.
+    pub(crate) fn connect_anew(&self) {
+        self.connection_frames.store(0, Ordering::Relaxed);
+        self.connection_units.store(0, Ordering::Relaxed);
+        self.progress().unit_meter.reset();
+        self.touch();
+    }
+
+    /// Frames of the present connection.
+    pub(crate) fn frames_of_connection(&self) -> i64 {
+        self.connection_frames.load(Ordering::Relaxed) as i64
+    }
+
+    /// Whether the decoder gets what it needs and gives nothing.
+    pub(crate) fn decoder_swallows(&self) -> bool {
+        self.connection_units.load(Ordering::Relaxed) >= SWALLOWED
+            && self.frames_of_connection() == 0
+    }
+
+    /// Gives a decoder up that failed; false if there is nothing to take instead.
+    pub(crate) fn give_up_decoder(&self, name: &str) -> bool {
+        let given_up = self.decoders.give_up(name);
+        if given_up {
+            if matches!(self.spec.uri, SourceUri::Http(_)) {
+                decoder::rank_last(name);
+            }
+            tracing::warn!(stream = %self.identifier, decoder = name, "the decoder failed; the next one is taken");
+        }
+        given_up
+    }
+
+    /// Notes a failed attempt, or a loss; true for the first since the last frame.
+    pub(crate) fn note_failure(&self, error: &SourceError) -> bool {
+        let now = self.clock.monotonic();
+        let mut progress = self.progress();
+        progress.failed_attempts += 1;
+        progress.last_error = Some(error.clone());
+        let first = progress.lost_at.is_none();
+        if first {
+            progress.lost_at = Some(now);
+            progress.losses.count_one(Loss::of(error));
+        }
+        first
+    }
+
     /// Waits until the first frame came, the source ended, or time is up.
     pub(crate) fn wait_ready(&self, timeout: Duration) -> MutexGuard<'_, Progress> {
         self.changed
@@ -222,69 +317,13 @@ impl Shared {
             failed_attempts: progress.failed_attempts,
             last_error: progress.last_error.clone(),
             measured_fps: progress.meter.rate(),
+            camera_fps: progress.unit_meter.rate(),
+            units: progress.units,
+            skipped_units: progress.skipped_units,
+            losses: progress.losses,
+            decoder: self.decoders.in_use(),
             silent_for: progress.last_arrival.map(|at| now.saturating_sub(at)),
             info: progress.info.clone(),
         }
-    }
-}
-
-/// Names of open sources, so that a name made up for a new one is not yet taken.
-static NAMES: Mutex<BTreeMap<Arc<str>, usize>> = Mutex::new(BTreeMap::new());
-
-/// A name in use; free again when dropped.
-#[derive(Debug)]
-pub(crate) struct Name(Arc<str>);
-
-impl Name {
-    /// The given name as it is, or one made from `base` that no open source has.
-    pub(crate) fn take(given: Option<Arc<str>>, base: &str) -> Self {
-        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = given.unwrap_or_else(|| {
-            let free = |name: &String| !names.contains_key(name.as_str());
-            let numbered = (2u32..).map(|n| format!("{base}#{n}"));
-            std::iter::once(base.to_owned())
-                .chain(numbered)
-                .find(free)
-                .unwrap_or_else(|| base.to_owned())
-                .into()
-        });
-        *names.entry(name.clone()).or_default() += 1;
-        Self(name)
-    }
-
-    /// The name.
-    pub(crate) fn get(&self) -> &Arc<str> {
-        &self.0
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = names.get_mut(&self.0) {
-            *count -= 1;
-            if *count == 0 {
-                names.remove(&self.0);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn made_up_names_are_unique_and_given_ones_stay() {
-        let first = Name::take(None, "yard.mp4");
-        let second = Name::take(None, "yard.mp4");
-        assert_eq!(&**first.get(), "yard.mp4");
-        assert_eq!(&**second.get(), "yard.mp4#2");
-        let given = Name::take(Some("yard.mp4".into()), "x");
-        assert_eq!(given.get(), first.get());
-        drop(first);
-        assert_eq!(&**Name::take(None, "yard.mp4").get(), "yard.mp4#3");
-        drop(given);
-        assert_eq!(&**Name::take(None, "yard.mp4").get(), "yard.mp4");
     }
 }

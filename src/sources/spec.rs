@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{SourceError, SourceUri};
+use super::{SourceError, SourceUri, TlsOptions};
 
 /// One source to open. [`SourceSpec::new`] has the defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,9 @@ pub struct SourceSpec {
     pub rtsp: RtspOptions,
     /// Whether certificates of `rtsps` and `https` sources are checked. Cameras usually sign their own.
     pub check_certificate: bool,
+    /// Which certificates of `rtsps` and `https` sources are trusted besides those that the machine
+    /// trusts.
+    pub tls: TlsOptions,
     /// When a live source counts as lost, and how it is brought back.
     pub reconnect: Reconnect,
     /// How long a recorded file may make no progress before it counts as stalled.
@@ -74,12 +77,41 @@ pub enum RtspTransport {
     Tcp,
     /// UDP only.
     Udp,
+    /// TCP inside two HTTP connections, for ways that let only HTTP through.
+    Http,
+}
+
+impl RtspTransport {
+    /// Every way, the default first.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Tcp, Self::Udp, Self::Http];
+
+    /// Its name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Http => "http",
+        }
+    }
+}
+
+impl std::str::FromStr for RtspTransport {
+    type Err = SourceError;
+
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        let named = Self::ALL.into_iter().find(|t| t.name() == text);
+        named.ok_or_else(|| SourceError::Option {
+            option: "rtsp transport",
+            reason: "it is auto, tcp, udp or http".to_owned(),
+        })
+    }
 }
 
 /// When a live source counts as lost, and how it is brought back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reconnect {
-    /// Wait before the first new attempt; doubles with each one that fails.
+    /// Wait before the first new attempt; doubles with each one that fails, ±20 %.
     pub initial: Duration,
     /// Longest wait between attempts.
     pub max: Duration,
@@ -89,6 +121,9 @@ pub struct Reconnect {
     pub silence: Duration,
     /// How long a new connection may take to its first frame.
     pub connect: Duration,
+    /// How often a lost source is looked for during a wait, which ends early when its port answers
+    /// ([`super`] says how early). `None` waits to the end each time.
+    pub probe: Option<Duration>,
 }
 
 impl QueuePolicy {
@@ -113,6 +148,7 @@ impl Default for Reconnect {
             attempts: None,
             silence: Duration::from_secs(5),
             connect: Duration::from_secs(10),
+            probe: Some(Duration::from_millis(500)),
         }
     }
 }
@@ -133,6 +169,7 @@ impl SourceSpec {
                 latency: Duration::from_millis(100),
             },
             check_certificate: true,
+            tls: TlsOptions::default(),
             reconnect: Reconnect::default(),
             stall: Duration::from_secs(30),
         }
@@ -166,6 +203,18 @@ impl SourceSpec {
         }
         if self.reconnect.attempts == Some(0) {
             return wrong("attempts", "it is at least 1");
+        }
+        if self.tls.pin.is_some() && !matches!(self.uri, SourceUri::Rtsp(_)) {
+            return wrong(
+                "pin",
+                "a certificate can be pinned for rtsps only; give its CA",
+            );
+        }
+        if self.tls.ca.as_deref().is_some_and(|ca| !ca.is_file()) {
+            return wrong("ca", "it is a PEM file with certificates");
+        }
+        if self.reconnect.probe.is_some_and(|every| every.is_zero()) {
+            return wrong("reconnect.probe", "it is a time above 0");
         }
         let waits = [
             ("reconnect.initial", self.reconnect.initial),

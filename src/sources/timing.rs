@@ -1,13 +1,15 @@
-//! The times of frames: one time line over all connections, measured rates, even thinning, and the
-//! waits between attempts. Nothing here asks what time it is.
+//! The times of frames: one time line over all connections, measured rates, even thinning. Nothing
+//! here asks what time it is.
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// How far the time stamps of a live stream may leave the clock before they are taken for a jump
 /// (a camera that sets its clock).
 const JUMP: Duration = Duration::from_secs(5);
+
+/// How far they may go back. Frames that overtook each other go back by a few frames.
+const BACK: Duration = Duration::from_millis(500);
 
 /// One line of time through all connections of a source: starts at 0 with the first frame, follows
 /// the stream's own time stamps, never goes back, and counts outages at their real length.
@@ -16,6 +18,7 @@ pub(crate) struct Timeline {
     live: bool,
     first_arrival: Option<Duration>,
     last: Option<(Duration, Duration)>,
+    last_running: Option<Duration>,
     stretch: Option<Stretch>,
 }
 
@@ -44,6 +47,7 @@ impl Timeline {
     /// The next frame belongs to a new connection, whose time stamps start anew.
     pub(crate) fn reconnect(&mut self) {
         self.stretch = None;
+        self.last_running = None;
     }
 
     /// Puts a frame on the line: `running` is its time in its connection, `arrived` the clock,
@@ -61,7 +65,11 @@ impl Timeline {
             && self.live
         {
             let passed = arrived.saturating_sub(last_arrival);
-            if time.is_some_and(|t| t > last + passed + JUMP || t + JUMP < last + passed) {
+            let jumped = |t: Duration| t > last + passed + JUMP || t + JUMP < last + passed;
+            let went_back = running
+                .zip(self.last_running)
+                .is_some_and(|(now, before)| now + BACK < before);
+            if went_back || time.is_some_and(jumped) {
                 time = None;
             }
         }
@@ -82,6 +90,7 @@ impl Timeline {
             None => time,
         };
         self.last = Some((time, arrived));
+        self.last_running = running;
         time
     }
 
@@ -171,48 +180,6 @@ impl Thinner {
     }
 }
 
-/// Waits between attempts: doubling from `initial` to `max`, each ±20 % so that cameras behind one
-/// switch do not come back in step. The same `seed` gives the same waits.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    initial: Duration,
-    max: Duration,
-    seed: u64,
-    step: u32,
-}
-
-impl Backoff {
-    /// The waits of the source named `name`.
-    pub(crate) fn new(initial: Duration, max: Duration, name: &str) -> Self {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        Self {
-            initial,
-            max: max.max(initial),
-            seed: hasher.finish(),
-            step: 0,
-        }
-    }
-
-    /// Starts again from the shortest wait.
-    pub(crate) fn reset(&mut self) {
-        self.step = 0;
-    }
-
-    /// The next wait.
-    pub(crate) fn next(&mut self) -> Duration {
-        let mut hasher = DefaultHasher::new();
-        (self.seed, self.step).hash(&mut hasher);
-        let jitter = 0.8 + 0.4 * (hasher.finish() % 1000) as f64 / 1000.0;
-        let wait = self
-            .initial
-            .saturating_mul(2u32.saturating_pow(self.step))
-            .min(self.max);
-        self.step = self.step.saturating_add(1);
-        wait.mul_f64(jitter)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +208,8 @@ mod tests {
         let after_jump = line.place(Some(ms(9_000_000)), ms(120), ms(40));
         assert_eq!(after_jump, ms(120));
         assert_eq!(line.place(Some(ms(9_000_040)), ms(160), ms(40)), ms(160));
+        assert_eq!(line.place(Some(ms(8_998_000)), ms(200), ms(40)), ms(200));
+        assert_eq!(line.place(Some(ms(8_998_040)), ms(240), ms(40)), ms(240));
     }
 
     #[test]
@@ -272,21 +241,5 @@ mod tests {
             meter.tick(ms(i * 50));
         }
         assert!((meter.rate().unwrap() - 20.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn waits_double_up_to_the_longest_and_differ_between_sources() {
-        let waits = |name| {
-            let mut backoff = Backoff::new(ms(500), ms(30_000), name);
-            (0..12).map(|_| backoff.next()).collect::<Vec<_>>()
-        };
-        let a = waits("a");
-        for (i, wait) in a.iter().enumerate() {
-            let nominal = (500.0 * 2f64.powi(i as i32)).min(30_000.0) / 1000.0;
-            let ratio = wait.as_secs_f64() / nominal;
-            assert!((0.8..=1.2).contains(&ratio), "{i}: {wait:?}");
-        }
-        assert_eq!(a, waits("a"));
-        assert_ne!(a, waits("b"));
     }
 }

@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | `/clips/a.mp4`, `a.mp4`, `file:///clips/a.mp4` | recorded file |
 //! | `rtsp://user:pw@host:554/path`, `rtsps://…` | network camera |
-//! | `http://…`, `https://…` | recorded file, or MJPEG stream if its length is unknown |
+//! | `http://…`, `https://…` | recorded file, or live if its length is unknown: MJPEG, HLS |
+//! | `udp://0.0.0.0:5000`, `udp://239.1.2.3:5000` | MPEG-TS sent to this machine or to a group |
+//! | `srt://host:port?passphrase=…`, `srt://:port?mode=listener` | MPEG-TS over SRT |
 //! | `0`, `/dev/video0`, `v4l2:///dev/video0?size=1280x720&fps=30&format=mjpeg` | attached camera |
 //! | `test:`, `videotestsrc://?size=640x360&fps=25&frames=100&pattern=ball&live=true` | test picture |
 //!
-//! Parsing touches nothing outside. User name and password are taken out of the address (they may
-//! hold any character but `/`, percent-encoded or plain); neither `Display` nor `Debug` shows them.
+//! Parsing touches nothing outside. Neither `Display` nor `Debug` shows user names, passwords and
+//! other secrets ([`Address`]).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,8 +19,8 @@ use std::str::FromStr;
 
 use url::Url;
 
-use super::SourceError;
-use crate::redact::{Redacted, redact};
+use super::{Address, SourceError};
+use crate::redact::Redacted;
 
 /// A parsed source address.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,20 +29,16 @@ pub enum SourceUri {
     File(PathBuf),
     /// An RTSP camera or server.
     Rtsp(Address),
-    /// A file or an MJPEG stream behind HTTP.
+    /// A file or a stream (MJPEG, HLS) behind HTTP.
     Http(Address),
+    /// An MPEG transport stream that comes in UDP packets.
+    Udp(Address),
+    /// An MPEG transport stream over SRT.
+    Srt(Address),
     /// A camera attached to this machine.
     Camera(CameraUri),
     /// A picture made here.
     Pattern(PatternUri),
-}
-
-/// A network address with its credentials set apart.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Address {
-    location: String,
-    user: Option<String>,
-    password: Option<String>,
 }
 
 /// An attached camera and what to ask it for.
@@ -84,84 +82,13 @@ pub struct PatternUri {
     pub live: bool,
 }
 
-impl Address {
-    /// The address without user name and password. The query is still in it.
-    pub(crate) fn location(&self) -> &str {
-        &self.location
-    }
-
-    /// User name and password, if the address has a user name.
-    pub(crate) fn credentials(&self) -> Option<(&str, &str)> {
-        let user = self.user.as_deref()?;
-        Some((user, self.password.as_deref().unwrap_or_default()))
-    }
-
-    fn parse(scheme: &str, rest: &str) -> Result<Self, &'static str> {
-        let (authority, path) = match rest.find('/') {
-            Some(slash) => rest.split_at(slash),
-            None => (rest, ""),
-        };
-        let (user_info, host) = match authority.rsplit_once('@') {
-            Some((user_info, host)) => (Some(user_info), host),
-            None => (None, authority),
-        };
-        let location = format!("{scheme}://{host}{path}");
-        let url = Url::parse(&location).map_err(
-            |_| "host and port are not readable (a `/` in a password is written as %2F)",
-        )?;
-        if url.host_str().is_none_or(str::is_empty) {
-            return Err("the host is missing");
-        }
-        let (user, password) = match user_info {
-            Some(info) => match info.split_once(':') {
-                Some((user, password)) => (Some(percent_decoded(user)), Some(password)),
-                None => (Some(percent_decoded(info)), None),
-            },
-            None => (None, None),
-        };
-        Ok(Self {
-            location,
-            user,
-            password: password.map(percent_decoded),
-        })
-    }
-
-    fn name(&self) -> String {
-        let Ok(url) = Url::parse(&self.location) else {
-            return "stream".to_owned();
-        };
-        let shown = redact(&format!(
-            "x://{}{}",
-            url.host_str().unwrap_or_default(),
-            url.path().trim_end_matches('/')
-        ));
-        shown.trim_start_matches("x://").to_owned()
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Address({self})")
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = redact(&self.location);
-        match (&self.user, shown.split_once("://")) {
-            (Some(_), Some((scheme, rest))) => write!(f, "{scheme}://***@{rest}"),
-            _ => f.write_str(&shown),
-        }
-    }
-}
-
 impl SourceUri {
     /// Whether frames come by themselves and are lost if nobody takes them. An HTTP address may be
     /// either; it is known when its first frame has come.
     pub fn is_live(&self) -> bool {
         match self {
             Self::File(_) | Self::Http(_) => false,
-            Self::Rtsp(_) | Self::Camera(_) => true,
+            Self::Rtsp(_) | Self::Udp(_) | Self::Srt(_) | Self::Camera(_) => true,
             Self::Pattern(pattern) => pattern.live,
         }
     }
@@ -176,7 +103,9 @@ impl SourceUri {
         match self {
             Self::File(path) => file_name(path),
             Self::Camera(camera) => file_name(&camera.device),
-            Self::Rtsp(address) | Self::Http(address) => address.name(),
+            Self::Rtsp(address) | Self::Http(address) | Self::Udp(address) | Self::Srt(address) => {
+                address.name()
+            }
             Self::Pattern(_) => "test".to_owned(),
         }
     }
@@ -206,10 +135,17 @@ impl SourceUri {
                 .ok_or_else(|| "a file address is file:///absolute/path".to_owned()),
             "rtsp" | "rtsps" => Ok(Self::Rtsp(Address::parse(&scheme, rest)?)),
             "http" | "https" => Ok(Self::Http(Address::parse(&scheme, rest)?)),
+            "udp" => Ok(Self::Udp(Address::parse(&scheme, rest)?)),
+            // Without a host it listens on every address of this machine.
+            "srt" if rest.starts_with(':') => {
+                let rest = format!("0.0.0.0{rest}");
+                Ok(Self::Srt(Address::parse(&scheme, &rest)?))
+            }
+            "srt" => Ok(Self::Srt(Address::parse(&scheme, rest)?)),
             "v4l2" => CameraUri::parse(rest).map(Self::Camera),
             "videotestsrc" => PatternUri::parse(rest).map(Self::Pattern),
             _ => Err(format!(
-                "{scheme}:// is not supported; use a path, file, rtsp, rtsps, http, https, v4l2 or videotestsrc"
+                "{scheme}:// is not supported; use a path, file, rtsp, rtsps, http, https, udp, srt, v4l2 or videotestsrc"
             )),
         }
     }
@@ -230,7 +166,9 @@ impl fmt::Display for SourceUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::Rtsp(address) | Self::Http(address) => write!(f, "{address}"),
+            Self::Rtsp(address) | Self::Http(address) | Self::Udp(address) | Self::Srt(address) => {
+                write!(f, "{address}")
+            }
             Self::Camera(camera) => write!(f, "{}", camera.device.display()),
             Self::Pattern(p) => {
                 write!(f, "videotestsrc://?size={}x{}", p.width, p.height)?;
@@ -329,22 +267,6 @@ fn file_name(path: &Path) -> String {
         .unwrap_or(path.as_os_str())
         .to_string_lossy()
         .into_owned()
-}
-
-/// Text with `%XX` replaced by its byte; anything else stays.
-fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        let value = hex
-            .and_then(|h| std::str::from_utf8(h).ok())
-            .and_then(|h| u8::from_str_radix(h, 16).ok());
-        decoded.push(value.unwrap_or(bytes[at]));
-        at += if value.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]

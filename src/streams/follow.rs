@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
 use super::{CanaryPlan, CanaryUntil, Control, Replacement};
 use crate::blocks::{Role, Services};
@@ -22,7 +22,7 @@ use crate::plan::{Plan, PlanDifference};
 use crate::values::deserialise::InputOptions;
 use crate::values::{Image, Matrix, Value};
 
-/// How often a follower looks whether it should stop.
+/// How often a follower that waits for a canary looks whether it should stop.
 const TURN: Duration = Duration::from_millis(500);
 
 /// A stream that follows a definition.
@@ -88,6 +88,13 @@ impl Follower {
         })
     }
 
+    /// Stops following without waiting for what is under way: a new version that is being compiled
+    /// or whose models are being loaded is dropped when that is done.
+    pub fn detach(mut self) {
+        drop(self.stop.take());
+        drop(self.thread.take());
+    }
+
     /// Adds a stream that runs the definition.
     pub fn add(&self, stream: Followed) {
         lock(&self.streams).push(stream);
@@ -113,6 +120,9 @@ fn lock(streams: &Mutex<Vec<Followed>>) -> MutexGuard<'_, Vec<Followed>> {
     streams.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A stream and what it moves to.
+type Prepared = (Followed, Replacement);
+
 struct Worker {
     spec: FollowSpec,
     subscription: Subscription,
@@ -122,11 +132,16 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
+        let changes = self.subscription.changes().clone();
+        let stopped = self.stopped.clone();
         loop {
-            match self.subscription.changes().recv_timeout(TURN) {
-                Ok(fetched) => self.take(&fetched),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            select! {
+                recv(changes) -> fetched => match fetched {
+                    Ok(fetched) => self.take(&fetched),
+                    Err(_) => return,
+                },
+                // Nothing is ever sent: the other side is gone.
+                recv(stopped) -> _ => return,
             }
             if self.is_stopped() {
                 return;
@@ -140,12 +155,11 @@ impl Worker {
         let refusal = match tried.and_then(|()| self.prepare(fetched)) {
             Ok((replacements, change)) => {
                 tracing::info!(definition = %self.spec.key, %hash, %change, "the streams move to a new definition");
-                let mut streams = lock(&self.streams);
-                let mut replacements = replacements.into_iter();
-                streams.retain(|stream| match replacements.next() {
-                    Some(replacement) => stream.control.swap(replacement).is_ok(),
-                    None => true,
-                });
+                for (stream, replacement) in replacements {
+                    if stream.control.swap(replacement).is_err() {
+                        lock(&self.streams).retain(|other| other.name != stream.name);
+                    }
+                }
                 self.spec.running = fetched.clone();
                 None
             }
@@ -225,7 +239,7 @@ impl Worker {
     }
 
     /// An engine per stream, warm; and what changes, in words.
-    fn prepare(&mut self, fetched: &Fetched) -> Result<(Vec<Replacement>, String), String> {
+    fn prepare(&mut self, fetched: &Fetched) -> Result<(Vec<Prepared>, String), String> {
         let plan = Arc::new(self.compile(fetched)?);
         let image_input = self.image_input(&plan)?;
         let streams = lock(&self.streams).clone();
@@ -233,18 +247,19 @@ impl Worker {
             warm(&plan, &self.spec.parameters, &stream.services)?;
         }
         let replacements = streams
-            .iter()
+            .into_iter()
             .map(|stream| {
                 let engine = Engine::new(
                     plan.clone(),
                     stream.services.clone(),
                     InputOptions::default(),
                 );
-                Ok(Replacement {
+                let replacement = Replacement {
                     engine: engine.map_err(|e| e.to_string())?,
                     stamp: fetched.stamp.clone(),
                     image_input: image_input.clone(),
-                })
+                };
+                Ok((stream, replacement))
             })
             .collect::<Result<Vec<_>, String>>()?;
         // What ran before may name inner workflows that cannot be had any more.

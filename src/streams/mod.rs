@@ -1,7 +1,7 @@
-//! Streams: a source, an engine cut into stages with a thread each, and results in order.
+//! Streams: sources, an engine cut into stages with a thread each, and results in order.
 //!
 //! ```text
-//! source ──► entry ──► stage 1 ──► stage 2 ──► … ──► results
+//! sources ─► entry ──► stage 1 ──► stage 2 ──► … ──► results
 //!            frames     bounded channels, one frame waiting at each
 //! ```
 //!
@@ -9,28 +9,34 @@
 //! number of frames in flight is bounded by the channels; what happens to frames that find no room
 //! is decided in one place, the queue of the source (files wait, cameras keep the newest). A frame
 //! on which a step fails travels on as an error, in its place. A stream ends when its source ends
-//! or is stopped; what is in flight comes out.
+//! or is stopped; what is in flight comes out. Frames of several sources go through in rounds, as
+//! one batch ([`Intake`]).
 //!
 //! [`Stream::swap`] moves a running stream to another definition at a frame boundary: frames in
 //! flight finish on the old one, steps that both definitions have (same name, block and fields) keep
 //! their block instance and with it all state, and no frame is lost, repeated or reordered.
 
 mod canary;
+mod entry;
 mod figures;
 mod follow;
 mod handoff;
+mod intake;
 mod pipeline;
 mod report;
 
-use std::sync::Arc;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 pub use canary::{CanaryPlan, CanaryReport, CanaryUntil};
-pub use figures::{Figures, Snapshot};
+pub use figures::{Figures, Quantiles, Snapshot, SourceFigures, StageFigures, StageKind};
 pub use follow::{FollowSpec, Followed, Follower, warm};
+pub use intake::{Inlet, Intake, LIVE_WAIT, Notice, Observer, Pace};
 pub use report::{Report, Reporter};
 
 use crate::allocator;
@@ -50,19 +56,42 @@ pub struct Generation {
     pub stamp: DefinitionStamp,
     /// Name of the input that gets the frames.
     pub image_input: String,
+    /// Name of the first element of that input.
+    elements: OnceLock<Arc<str>>,
 }
 
-/// One frame at the end of its way.
+impl Generation {
+    /// Name of an element of the image input: the parent of what is found in its frame.
+    fn element(&self, at: usize) -> Arc<str> {
+        let name = || format!("{}.[{at}]", self.image_input).into();
+        match at {
+            0 => self.elements.get_or_init(name).clone(),
+            _ => name(),
+        }
+    }
+}
+
+/// One round at the end of its way: the frame of a stream with one source, else one of each source
+/// that had one.
 #[derive(Debug)]
 pub struct FrameResult {
-    /// The frame.
+    /// The frame; the first of a round.
     pub frame: Frame,
+    /// Number of its source in the stream.
+    pub source: usize,
+    /// The other frames of the round with the numbers of their sources. The elements of the run are
+    /// in the order of `frame` and these.
+    pub others: Vec<(usize, Frame)>,
+    /// Numbers of all sources that the stream had then.
+    pub sources: Arc<[usize]>,
     /// The definition that ran on it.
     pub generation: Arc<Generation>,
     /// What the workflow made of it.
     pub run: Result<Run, WorkflowError>,
     /// Time from the decoder to the end of the last stage.
-    pub latency: std::time::Duration,
+    pub latency: Duration,
+    /// Of it, the time until the first stage was free.
+    pub waited: Duration,
 }
 
 /// How a stream ended.
@@ -99,8 +128,39 @@ pub struct StreamSpec {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What to run on several sources, or on sources that change.
+pub struct RoundsSpec {
+    /// Name in logs and of threads; without one, the identifier of the first source.
+    pub name: Option<Arc<str>>,
+    /// The sources, open.
+    pub intake: Intake,
+    /// The definition; the engine's state becomes the stream's.
+    pub definition: Replacement,
+    /// Parameters of the workflow.
+    pub parameters: RuntimeInputs,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Is told what becomes of the sources.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+impl From<StreamSpec> for RoundsSpec {
+    fn from(spec: StreamSpec) -> Self {
+        Self {
+            name: None,
+            intake: spec.source.into(),
+            definition: spec.definition,
+            parameters: spec.parameters,
+            clock: spec.clock,
+            observer: None,
+        }
+    }
+}
+
 /// What a stream is told to do at its next frame.
 enum Command {
+    Add(Inlet, Pace),
+    Pace(Pace),
     Swap(Replacement),
     Canary {
         replacement: Replacement,
@@ -118,11 +178,16 @@ pub struct StreamEnded;
 pub struct Stream {
     results: Receiver<FrameResult>,
     figures: Arc<Figures>,
-    stop: Arc<AtomicBool>,
-    commands: Sender<Command>,
+    control: Control,
     entry: JoinHandle<End>,
     collector: JoinHandle<()>,
+    gone: Receiver<Infallible>,
 }
+
+/// A thread of a stream did not end in time: a block is stuck. It ends when the block returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a thread of the stream is stuck in a block and is left to itself")]
+pub struct StreamStuck;
 
 impl Stream {
     /// Starts the threads of a stream.
@@ -130,6 +195,14 @@ impl Stream {
     /// # Errors
     /// If the machine refuses a thread.
     pub fn start(spec: StreamSpec) -> std::io::Result<Self> {
+        pipeline::start(spec.into())
+    }
+
+    /// Starts the threads of a stream with several sources.
+    ///
+    /// # Errors
+    /// If the machine refuses a thread.
+    pub fn start_rounds(spec: RoundsSpec) -> std::io::Result<Self> {
         pipeline::start(spec)
     }
 
@@ -145,10 +218,7 @@ impl Stream {
 
     /// What controls the stream from other threads.
     pub fn control(&self) -> Control {
-        Control {
-            stop: self.stop.clone(),
-            commands: self.commands.clone(),
-        }
+        self.control.clone()
     }
 
     /// Waits for the threads. All results must have been taken.
@@ -161,12 +231,36 @@ impl Stream {
         allocator::release();
         end
     }
+
+    /// Stops the stream and drops the results that were not taken. Returns when its last thread has
+    /// ended, or after `patience`; threads that are stuck in a block end with it.
+    ///
+    /// # Errors
+    /// If a thread did not end in time.
+    pub fn end(self, patience: Duration) -> Result<End, StreamStuck> {
+        let Self {
+            results,
+            control,
+            entry,
+            gone,
+            ..
+        } = self;
+        control.stop();
+        drop(results);
+        drop(control);
+        match gone.recv_timeout(patience) {
+            Ok(never) => match never {},
+            Err(RecvTimeoutError::Timeout) => Err(StreamStuck),
+            Err(RecvTimeoutError::Disconnected) => Ok(entry.join().unwrap_or(End::Stopped)),
+        }
+    }
 }
 
 /// Controls a stream.
 #[derive(Clone)]
 pub struct Control {
     stop: Arc<AtomicBool>,
+    paused: Arc<AtomicBool>,
     commands: Sender<Command>,
 }
 
@@ -174,6 +268,31 @@ impl Control {
     /// Stops the stream; frames in flight still come out.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Pauses the stream or lets it go on. While it pauses, recorded files are not read and the
+    /// frames of live sources go by, counted as dropped.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Adds a source; its frames are in the rounds from the next on. To take a source away, close
+    /// it.
+    ///
+    /// # Errors
+    /// If the stream has ended.
+    pub fn add(&self, inlet: Inlet, pace: Pace) -> Result<(), StreamEnded> {
+        let sent = self.commands.send(Command::Add(inlet, pace));
+        sent.map_err(|_| StreamEnded)
+    }
+
+    /// Sets the pace of the rounds anew.
+    ///
+    /// # Errors
+    /// If the stream has ended.
+    pub fn set_pace(&self, pace: Pace) -> Result<(), StreamEnded> {
+        let sent = self.commands.send(Command::Pace(pace));
+        sent.map_err(|_| StreamEnded)
     }
 
     /// Moves the stream to another definition at the next frame boundary.

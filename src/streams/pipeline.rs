@@ -1,55 +1,63 @@
-//! The threads of a stream: an entry, a chain of stages, a collector of results.
+//! The threads of a stream behind its entry: a chain of stages, a collector of results.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::convert::Infallible;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::canary::{self, Comparable};
+use super::canary::Comparable;
+use super::entry::Entry;
+use super::figures::StageKind;
 use super::handoff::Handoff;
-use super::{
-    CanaryReport, Command, End, Figures, FrameResult, Generation, Replacement, Stream, StreamSpec,
-};
+use super::intake::{Frames, Notice, Observer};
+use super::{Control, Figures, FrameResult, Generation, Replacement, RoundsSpec, Stream};
 use crate::clock::Clock;
 use crate::definition::error::WorkflowError;
-use crate::engine::{Assembler, Run, RuntimeInput, RuntimeInputs, Stage};
+use crate::engine::{Assembler, Run, Stage};
 use crate::plan::PlanDifference;
-use crate::sources::{Event, Frame, Source};
-use crate::values::Value;
+use crate::sources::Event;
 
 /// Frames that wait before a stage. One keeps both sides of a hop busy; more only adds latency.
 const WAITING: usize = 1;
 /// How long the entry waits for a frame before it looks whether it should stop.
-const TURN: Duration = Duration::from_millis(100);
+pub(super) const TURN: Duration = Duration::from_millis(100);
 /// Swaps that may wait for the results of the definitions before them.
 const SWAPS: usize = 16;
 
-/// A frame between stages.
-struct Item {
-    frame: Frame,
-    generation: Arc<Generation>,
-    run: Result<Run, WorkflowError>,
+/// A round between stages.
+pub(super) struct Item {
+    pub frames: Frames,
+    /// Numbers of the sources that the stream has.
+    pub sources: Arc<[usize]>,
+    /// When it was handed to the first stage.
+    pub fed: Duration,
+    pub generation: Arc<Generation>,
+    pub run: Result<Run, WorkflowError>,
 }
 
 /// What all threads of a stream share.
 #[derive(Clone)]
-struct Common {
-    id: Arc<str>,
+pub(super) struct Common {
+    pub id: Arc<str>,
     /// Where the collector shows results while a canary runs.
-    watch: Arc<Mutex<Option<Sender<Comparable>>>>,
-    figures: Arc<Figures>,
-    clock: Arc<dyn Clock>,
+    pub watch: Arc<Mutex<Option<Sender<Comparable>>>>,
+    pub figures: Arc<Figures>,
+    pub clock: Arc<dyn Clock>,
+    pub observer: Option<Arc<dyn Observer>>,
+    /// Held by every thread, so that the end of the last one is seen.
+    pub _alive: Sender<Infallible>,
 }
 
 impl Common {
-    fn watch(&self) -> MutexGuard<'_, Option<Sender<Comparable>>> {
+    pub(super) fn watch(&self) -> MutexGuard<'_, Option<Sender<Comparable>>> {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spawn<T: Send + 'static>(
+    pub(super) fn spawn<T: Send + 'static>(
         &self,
         what: &str,
         run: impl FnOnce() -> T + Send + 'static,
@@ -60,25 +68,52 @@ impl Common {
     }
 }
 
-pub(super) fn start(spec: StreamSpec) -> std::io::Result<Stream> {
-    let StreamSpec {
-        source,
+impl Observer for Common {
+    fn notice(&self, number: usize, notice: Notice<'_>) {
+        let stream = &self.id;
+        match notice {
+            Notice::Event(Event::Changed(format)) => {
+                tracing::info!(%stream, source = number, ?format, "pictures changed");
+            }
+            Notice::Event(Event::Lost(error)) => {
+                tracing::warn!(%stream, source = number, %error, "source lost; trying again");
+            }
+            Notice::Event(Event::Recovered { attempts, outage }) => {
+                tracing::warn!(%stream, source = number, attempts, ?outage, "source is back");
+            }
+            Notice::Event(Event::Frame(_) | Event::Ended(_)) | Notice::Failed(_) => {}
+        }
+        if let Some(observer) = &self.observer {
+            observer.notice(number, notice);
+        }
+    }
+}
+
+pub(super) fn start(spec: RoundsSpec) -> std::io::Result<Stream> {
+    let RoundsSpec {
+        name,
+        intake,
         definition,
         parameters,
         clock,
+        observer,
     } = spec;
+    let (alive, gone) = bounded(0);
     let common = Common {
-        id: source.video_identifier().clone(),
+        id: name.unwrap_or_else(|| intake.name()),
         watch: Arc::default(),
-        figures: Arc::new(Figures::default()),
+        figures: Arc::new(Figures::new(clock.clone())),
         clock,
+        observer,
+        _alive: alive,
     };
     let stop = Arc::new(AtomicBool::new(false));
+    let paused = Arc::new(AtomicBool::new(false));
     let (commands, commands_due) = bounded(SWAPS);
     let (chains, chains_due) = bounded(SWAPS);
     let (chain, assembler, generation) = Chain::start(definition, None, &common, &chains)?;
     let entry = Entry {
-        source,
+        intake,
         assembler,
         parameters,
         generation,
@@ -88,6 +123,7 @@ pub(super) fn start(spec: StreamSpec) -> std::io::Result<Stream> {
         chains,
         common: common.clone(),
         stop: stop.clone(),
+        paused: paused.clone(),
     };
     let entry = common.spawn("entry", move || entry.run())?;
     let (out, results) = bounded::<FrameResult>(WAITING);
@@ -96,23 +132,27 @@ pub(super) fn start(spec: StreamSpec) -> std::io::Result<Stream> {
     Ok(Stream {
         results,
         figures: common.figures,
-        stop,
-        commands,
+        control: Control {
+            stop,
+            paused,
+            commands,
+        },
         entry,
         collector,
+        gone,
     })
 }
 
 /// The way into the stages of one definition.
-struct Chain {
-    input: Sender<Item>,
+pub(super) struct Chain {
+    pub input: Sender<Item>,
     handoff: Arc<Handoff>,
 }
 
 impl Chain {
     /// Starts the stages of a definition. Those of `previous` hand their blocks over. The results
     /// are announced to the collector behind `chains`.
-    fn start(
+    pub(super) fn start(
         definition: Replacement,
         previous: Option<(&Self, &Generation)>,
         common: &Common,
@@ -127,9 +167,12 @@ impl Chain {
         let (assembler, stages) = engine.into_stages();
         let kept = previous.map(|(_, old)| PlanDifference::between(&old.plan, &plan).kept);
         let handoff = Arc::new(Handoff::new(stages.len()));
-        common
-            .figures
-            .stages(stages.iter().map(Stage::name).collect());
+        common.figures.stages(
+            stages
+                .iter()
+                .map(|s| (s.name(), StageKind::of(s)))
+                .collect(),
+        );
         let (input, mut next) = bounded::<Item>(WAITING);
         for stage in stages {
             let (out, following) = bounded::<Item>(WAITING);
@@ -153,114 +196,9 @@ impl Chain {
             plan,
             stamp,
             image_input,
+            elements: OnceLock::new(),
         });
         Ok((Self { input, handoff }, assembler, generation))
-    }
-}
-
-/// The way in: frames become runs.
-struct Entry {
-    source: Source,
-    assembler: Assembler,
-    parameters: RuntimeInputs,
-    generation: Arc<Generation>,
-    chain: Chain,
-    commands: Receiver<Command>,
-    canary: Option<Canary>,
-    chains: Sender<Receiver<Item>>,
-    common: Common,
-    stop: Arc<AtomicBool>,
-}
-
-impl Entry {
-    fn run(mut self) -> End {
-        let end = self.pump();
-        self.common.figures.source(self.source.stats());
-        self.source.close();
-        end
-    }
-
-    fn pump(&mut self) -> End {
-        let mut told = Duration::ZERO;
-        while !self.stop.load(Ordering::Relaxed) {
-            while let Ok(command) = self.commands.try_recv() {
-                match command {
-                    Command::Swap(replacement) => self.swap(replacement),
-                    Command::Canary {
-                        replacement,
-                        frames,
-                        report,
-                    } => {
-                        self.canary = self.start_canary(replacement, frames, report);
-                    }
-                }
-            }
-            let event = match self.source.next(TURN) {
-                Ok(event) => event,
-                Err(error) => return End::Failed(error),
-            };
-            let stream = self.common.id.clone();
-            match event {
-                None => {}
-                Some(Event::Frame(frame)) => match self.feed(frame) {
-                    true => {}
-                    false => return End::Stopped,
-                },
-                Some(Event::Changed(format)) => {
-                    tracing::info!(%stream, ?format, "pictures changed")
-                }
-                Some(Event::Lost(error)) => {
-                    tracing::warn!(%stream, %error, "source lost; trying again")
-                }
-                Some(Event::Recovered { attempts, outage }) => {
-                    tracing::warn!(%stream, attempts, ?outage, "source is back");
-                }
-                Some(Event::Ended(ending)) => return End::Source(ending.warning()),
-            }
-            let now = self.common.clock.monotonic();
-            if now.saturating_sub(told) >= TURN {
-                self.common.figures.source(self.source.stats());
-                told = now;
-            }
-        }
-        End::Stopped
-    }
-
-    /// Hands a frame to the first stage; false if nobody takes results any more.
-    fn feed(&mut self, frame: Frame) -> bool {
-        self.feed_canary(&frame);
-        let name = &self.generation.image_input;
-        let batch = Value::list(vec![Value::Image(frame.image_named(name.as_str().into()))]);
-        self.parameters
-            .insert(name.clone(), RuntimeInput::Value(batch));
-        let run = self.assembler.assemble(&self.parameters);
-        let generation = self.generation.clone();
-        self.chain
-            .input
-            .send(Item {
-                frame,
-                generation,
-                run,
-            })
-            .is_ok()
-    }
-
-    /// Moves the stream over to another definition. Frames in flight finish on the old one.
-    fn swap(&mut self, replacement: Replacement) {
-        let previous = Some((&self.chain, &*self.generation));
-        match Chain::start(replacement, previous, &self.common, &self.chains) {
-            Ok((chain, assembler, generation)) => {
-                self.parameters.shift_remove(&self.generation.image_input);
-                // Dropping the old way in ends the old stages behind their last frame.
-                self.chain = chain;
-                self.assembler = assembler;
-                self.generation = generation;
-                self.common.figures.swapped();
-            }
-            Err(error) => {
-                tracing::error!(stream = %self.common.id, %error, "the machine refuses a thread; the old definition goes on");
-            }
-        }
     }
 }
 
@@ -312,22 +250,11 @@ impl Worker {
 
 fn collect(chains: &Receiver<Receiver<Item>>, out: &Sender<FrameResult>, common: &Common) {
     for chain in chains {
-        for Item {
-            frame,
-            generation,
-            run,
-        } in chain
-        {
-            let latency = common.clock.monotonic().saturating_sub(frame.arrived);
-            common
-                .figures
-                .result(run.is_err(), latency, generation.stamp.hash);
-            let result = FrameResult {
-                frame,
-                generation,
-                run,
-                latency,
+        for item in chain {
+            let Some(result) = result(item, &*common.clock) else {
+                continue;
             };
+            common.figures.result(&result);
             // The result is written as JSON for the comparison, so the lock is given back before.
             let watch = common.watch().clone();
             if let Some(watch) = watch {
@@ -341,98 +268,18 @@ fn collect(chains: &Receiver<Receiver<Item>>, out: &Sender<FrameResult>, common:
     }
 }
 
-/// A definition that runs beside the stream's own.
-struct Canary {
-    input: Sender<Item>,
-    assembler: Assembler,
-    generation: Arc<Generation>,
-    left: u64,
-    skipped: Sender<u64>,
-}
-
-/// Results of the stream that wait to be compared.
-const COMPARISONS: usize = 4096;
-
-impl Entry {
-    fn start_canary(
-        &self,
-        replacement: Replacement,
-        frames: u64,
-        report: Sender<CanaryReport>,
-    ) -> Option<Canary> {
-        let shadow = Common {
-            figures: Arc::default(),
-            ..self.common.clone()
-        };
-        let (chains, outputs) = bounded(1);
-        let started = Chain::start(replacement, None, &shadow, &chains);
-        let (chain, assembler, generation) = started
-            .inspect_err(|error| tracing::error!(%error, "no canary: the machine refuses a thread"))
-            .ok()?;
-        let outputs: Receiver<Item> = outputs.recv().ok()?;
-        let (old, old_side) = bounded(COMPARISONS);
-        let (new, new_side) = bounded(COMPARISONS);
-        let (skipped, skips) = crossbeam_channel::unbounded();
-        let convert = move || {
-            for item in outputs {
-                let run = item.run.as_ref().map_err(ToString::to_string);
-                if new
-                    .send(Comparable::new(item.frame.number, &item.generation, run))
-                    .is_err()
-                {
-                    return;
-                }
-            }
-        };
-        let watched = self.common.clone();
-        let compare = move || {
-            canary::compare(&old_side, &new_side, &skips, &report);
-            watched.watch().take();
-        };
-        let threads = shadow
-            .spawn("canary", convert)
-            .and_then(|_| shadow.spawn("compare", compare));
-        threads
-            .inspect_err(|error| tracing::error!(%error, "no canary: the machine refuses a thread"))
-            .ok()?;
-        *self.common.watch() = Some(old);
-        Some(Canary {
-            input: chain.input,
-            assembler,
-            generation,
-            left: frames,
-            skipped,
-        })
-    }
-
-    /// Hands a frame to the canary too, if one runs; it ends after its last frame.
-    fn feed_canary(&mut self, frame: &Frame) {
-        let Some(canary) = &mut self.canary else {
-            return;
-        };
-        let name = &canary.generation.image_input;
-        let batch = Value::list(vec![Value::Image(frame.image_named(name.as_str().into()))]);
-        let mut parameters = self.parameters.clone();
-        parameters.insert(name.clone(), RuntimeInput::Value(batch));
-        let run = canary.assembler.assemble(&parameters);
-        let item = Item {
-            frame: frame.clone(),
-            generation: canary.generation.clone(),
-            run,
-        };
-        let waits = frame.video.comes_from_video_file == Some(true);
-        let taken = if waits {
-            canary.input.send(item).is_ok()
-        } else {
-            canary.input.try_send(item).is_ok()
-        };
-        if !taken {
-            // Nobody counts any more if the comparison is over.
-            let _ = canary.skipped.send(1);
-        }
-        canary.left = canary.left.saturating_sub(1);
-        if canary.left == 0 {
-            self.canary = None;
-        }
-    }
+/// The result at the end of the stages.
+fn result(item: Item, clock: &dyn Clock) -> Option<FrameResult> {
+    let mut frames = item.frames.into_iter();
+    let (source, frame) = frames.next()?;
+    Some(FrameResult {
+        latency: clock.monotonic().saturating_sub(frame.arrived),
+        waited: item.fed.saturating_sub(frame.arrived),
+        source,
+        frame,
+        others: frames.collect(),
+        sources: item.sources,
+        generation: item.generation,
+        run: item.run,
+    })
 }

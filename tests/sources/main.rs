@@ -4,11 +4,15 @@
 
 mod files;
 mod http;
+mod joins;
 mod live;
+mod packets;
 mod rtsp;
 mod secrets;
+mod stops;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod writer;
 
 use std::time::{Duration, Instant};
@@ -17,6 +21,12 @@ use millrace::sources::{Ending, Event, Frame, Source, SourceError, SourceSpec};
 
 /// Longest wait for anything that has to come.
 const SOON: Duration = Duration::from_secs(10);
+
+#[test]
+#[ignore = "a camera in a process of its own; started by other tests"]
+fn fake_camera_process() {
+    support::fake_camera::serve();
+}
 
 fn spec(uri: &str) -> SourceSpec {
     SourceSpec::new(uri.parse().unwrap())

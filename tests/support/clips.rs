@@ -4,9 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use millrace::values::Matrix;
+use millrace::values::image::YuvFrame;
 
 /// Synthetic: 300 frames at 25 per second, 640×360, frame number in the picture.
 pub const SHAPES: &str = "fixtures/video/shapes_a_640x360_25fps.mp4";
+/// The same by its whole path.
+pub const SHAPES_ABSOLUTE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/fixtures/video/shapes_a_640x360_25fps.mp4"
+);
 /// People walking: 400 frames at 10 per second, 640×480.
 pub const PEDESTRIANS: &str = "fixtures/video/pedestrians_640x480_10fps.mp4";
 /// One person: 180 frames at 10 per second, 640×360.
@@ -50,4 +56,13 @@ pub fn scramble(bytes: &mut [u8]) {
 /// Place of a box's type in a file.
 pub fn place_of(bytes: &[u8], kind: &[u8; 4]) -> usize {
     bytes.windows(4).position(|w| w == kind).unwrap()
+}
+
+/// [`number_in_picture`] of a frame whose planes are still the decoder's.
+pub fn number_in_luma(frame: &YuvFrame) -> u32 {
+    let (luma, stride) = frame.planes.plane(0);
+    (0..24).fold(0, |number, bit| {
+        let (x, y) = (10 * bit + 5, frame.height - 5);
+        number * 2 + u32::from(luma[y * stride + x] > 127)
+    })
 }

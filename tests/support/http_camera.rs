@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::clips::scramble;
 
@@ -22,6 +23,16 @@ pub enum Answer {
     Status(&'static str),
     /// Pictures of noise, 320×240, at 20 per second, this many per connection.
     Mjpeg(usize),
+    /// The segments of this folder, `0.ts`, `1.ts` and so on, one second each, and a playlist of them
+    /// under any name that ends in `.m3u8`. A live one has the last three of those that are due.
+    Hls {
+        /// The folder.
+        folder: PathBuf,
+        /// Number of segments.
+        segments: usize,
+        /// When the first one was due; all are, without end, if there is none.
+        since: Option<Instant>,
+    },
     /// Nothing at all: the connection is accepted and stays silent.
     Silence,
 }
@@ -126,6 +137,21 @@ fn serve(mut to: TcpStream, answer: &Answer, alive: &AtomicBool) -> std::io::Res
                 }
             }
         }
+        Answer::Hls {
+            folder,
+            segments,
+            since,
+        } => {
+            let path = String::from_utf8_lossy(&request[..read]).into_owned();
+            let path = path.split_whitespace().nth(1).unwrap_or("/").to_owned();
+            let content = hls(folder, *segments, *since, &path);
+            let length = content.len();
+            write!(
+                to,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            )?;
+            to.write_all(&content)?;
+        }
         Answer::Silence => {
             while alive.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(10));
@@ -133,6 +159,27 @@ fn serve(mut to: TcpStream, answer: &Answer, alive: &AtomicBool) -> std::io::Res
         }
     }
     Ok(())
+}
+
+/// A segment, or the playlist.
+fn hls(folder: &Path, segments: usize, since: Option<Instant>, path: &str) -> Vec<u8> {
+    if !path.ends_with(".m3u8") {
+        return std::fs::read(folder.join(path.trim_start_matches('/'))).unwrap_or_default();
+    }
+    let due = since.map_or(segments, |at| {
+        (at.elapsed().as_secs() as usize + 4).min(segments)
+    });
+    let first = since.map_or(0, |_| due.saturating_sub(3));
+    let mut list = format!(
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:{first}\n"
+    );
+    for i in first..due {
+        list += &format!("#EXTINF:1.0,\n{i}.ts\n");
+    }
+    if since.is_none() {
+        list += "#EXT-X-ENDLIST\n";
+    }
+    list.into_bytes()
 }
 
 fn noise_jpeg(seed: u32) -> Vec<u8> {

@@ -2,5 +2,6 @@
 #![allow(dead_code)]
 
 pub mod clips;
+pub mod fake_camera;
 pub mod http_camera;
 pub mod rtsp_server;

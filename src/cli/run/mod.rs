@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::cameras::CameraArgs;
 use super::outbox::OutboxPlaceArgs;
 use super::store::{self, StoreArgs};
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
@@ -53,7 +54,8 @@ Exit code: 0 all well, 1 a stream failed or frames had errors, 2 refused before 
 pub struct RunArgs {
     /// File of the definition, or `workspace/workflow` of the platform.
     definition: PathBuf,
-    /// Where frames come from: a file, rtsp://, rtsps://, http(s)://, /dev/video0, videotestsrc://.
+    /// Where frames come from: a file, rtsp://, rtsps://, http(s):// (file, MJPEG, HLS), udp://, srt://,
+    /// /dev/video0, videotestsrc://.
     /// May stand several times; each source is a stream with state of its own.
     #[arg(long = "source", value_name = "URI", required = true)]
     sources: Vec<String>,
@@ -125,6 +127,8 @@ pub struct RunArgs {
     /// Tell over HTTP how fresh everything is, e.g. at 127.0.0.1:9001.
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
+    #[command(flatten)]
+    cameras: CameraArgs,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -318,6 +322,7 @@ fn source_specs(args: &RunArgs) -> Result<Vec<SourceSpec>, RunError> {
             spec.video_identifier = args.video_ids.get(i).map(|id| id.as_str().into());
             spec.realtime = args.realtime;
             spec.max_fps = args.max_fps;
+            args.cameras.apply(&mut spec);
             Ok(spec)
         })
         .collect()
