@@ -60,7 +60,7 @@ impl Profile {
     /// The events, by start.
     pub fn events(&self) -> Vec<Json> {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.sort_by_key(|event| event.at);
+        events.sort_by_key(|event| (event.at, std::cmp::Reverse(event.duration)));
         let pid = std::process::id();
         events
             .iter()

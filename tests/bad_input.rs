@@ -294,6 +294,10 @@ fn every_worked_definition_is_sound() {
     let mut found = 0;
     for entry in std::fs::read_dir(root().join("pipelines")).unwrap() {
         let path = entry.unwrap().path();
+        // A file of streams holds no definition; `millrace serve` checks it.
+        if path.ends_with("streams.example.json") {
+            continue;
+        }
         let output = millrace(&["validate", path.to_str().unwrap()]);
         assert!(
             output.status.success(),

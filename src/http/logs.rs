@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -110,7 +110,7 @@ impl<S: Subscriber> Layer<S> for Keeper {
 #[derive(Default)]
 struct Text {
     message: String,
-    fields: Map<String, Value>,
+    fields: Vec<(&'static str, String)>,
 }
 
 impl Text {
@@ -127,9 +127,7 @@ impl Visit for Text {
         let text = format!("{value:?}");
         match field.name() {
             "message" => self.message = text,
-            name => {
-                self.fields.insert(name.to_owned(), text.into());
-            }
+            name => self.fields.push((name, text)),
         }
     }
 }

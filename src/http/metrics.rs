@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use super::RunningStream;
+use crate::delivery::outbox::OutboxFigures;
 use crate::streams::Snapshot;
 
 /// A figure of a stream.
@@ -141,6 +142,35 @@ pub(super) fn text(streams: &[RunningStream]) -> String {
         );
     }
     out
+}
+
+/// The figures of the outbox.
+pub(super) fn outbox(out: &mut String, figures: &OutboxFigures) {
+    let rows = [
+        ("queued", "gauge", figures.queued as f64),
+        ("queued_bytes", "gauge", figures.queued_bytes as f64),
+        (
+            "oldest_age_seconds",
+            "gauge",
+            figures.oldest_age.as_secs_f64(),
+        ),
+        ("dead", "gauge", figures.dead as f64),
+        ("delivered_total", "counter", figures.delivered_total as f64),
+        ("retried_total", "counter", figures.retried_total as f64),
+        ("dead_total", "counter", figures.dead_total as f64),
+        ("dropped_total", "counter", figures.dropped_total as f64),
+        (
+            "write_failures_total",
+            "counter",
+            figures.write_failures_total as f64,
+        ),
+    ];
+    for (name, kind, value) in rows {
+        let _ = writeln!(
+            out,
+            "# TYPE millrace_outbox_{name} {kind}\nmillrace_outbox_{name} {value}"
+        );
+    }
 }
 
 fn head(out: &mut String, name: &str, kind: &str, help: &str) {

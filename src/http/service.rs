@@ -129,6 +129,9 @@ async fn outbox(State(app): Shared) -> Result<Json<Value>, Rejection> {
 async fn figures(State(app): Shared) -> Response {
     let mut text = metrics::text(&app.streams());
     app.traffic.write(&mut text);
+    if let Some(outbox) = app.services.dispatcher.outbox_figures() {
+        metrics::outbox(&mut text, &outbox);
+    }
     text.push_str(&format!(
         "# HELP millrace_plans Compiled definitions that are kept.\n# TYPE millrace_plans gauge\n\
          millrace_plans {}\n",

@@ -431,7 +431,7 @@ fn receivers_without_events_leave_the_books() {
     let outbox = open(folder.path());
     let backlog = handle(&outbox);
     backlog.put(event("a", "0", 10)).unwrap();
-    assert_eq!(outbox.receivers(), [RECEIVER.into()]);
+    assert_eq!(outbox.receivers(), [std::sync::Arc::<str>::from(RECEIVER)]);
     assert!(!backlog.retire());
     names(&backlog);
     assert!(backlog.retire() && outbox.receivers().is_empty());
