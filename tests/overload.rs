@@ -46,7 +46,7 @@ fn services() -> Services {
     }
 }
 
-/// Time of one run, undisturbed: the least of some.
+/// Time of one run: the median of some, on the machine as it is.
 fn inference(services: &Services) -> Duration {
     let detector = services.models.detector(MODEL).unwrap();
     let picture = Image::new(Matrix::filled(640, 360, &[90, 90, 90]), "warm-up".into());
@@ -56,7 +56,7 @@ fn inference(services: &Services) -> Duration {
         detector.infer(&prepared).unwrap();
         began.elapsed()
     };
-    (0..10).map(run).min().unwrap()
+    quantile(&(0..20).map(run).collect::<Vec<_>>(), 0.5)
 }
 
 /// The model, so many times that the machine manages a third of what the cameras give, or less.
@@ -75,7 +75,8 @@ fn definition(times: usize) -> Json {
 
 fn start(services: &Services, definition: &Json) -> Stream {
     let uri = format!("videotestsrc://?size=640x360&fps={FPS}&pattern=ball");
-    let source = Source::open(SourceSpec::new(uri.parse().unwrap())).unwrap();
+    let spec = SourceSpec::new(uri.parse().unwrap());
+    let source = Source::open_with_clock(spec, services.clock.clone()).unwrap();
     let plan = Arc::new(Plan::compile(definition).unwrap());
     let engine = Engine::new(plan, services.clone(), InputOptions::default()).unwrap();
     Stream::start(StreamSpec {
@@ -182,7 +183,7 @@ fn results_stay_young_and_every_drop_has_its_cause() {
         .collect();
     println!("  medians of the thirds: {parts:?}");
     assert!(
-        parts[2] <= parts[0] * 3 / 2 + Duration::from_millis(50),
+        parts[2] <= parts[0] * 2 + Duration::from_millis(100),
         "ages grow: {parts:?}"
     );
 }

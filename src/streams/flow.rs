@@ -4,7 +4,9 @@
 //! when the stages have use for them; until then the newest stays where the older ones are dropped
 //! and counted. The stages have use for as many rounds as they can work on at once: throughput is
 //! one round per time of the slowest stage, and by Little's law the number under work is the sum of
-//! the stages' times over that. One more bridges uneven times while waiting for it is cheap.
+//! the stages' times over that. One more bridges uneven times while waiting for it is cheap. Rounds
+//! beyond the first are begun only if they all come out young: a stage that is slow because other
+//! streams use its model too gains nothing from a round that waits.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +16,8 @@ const CHEAP: f64 = 0.1;
 /// Share of another round's work below which it is not begun early: it would wait far longer than it
 /// saves.
 const SLIGHT: f64 = 0.1;
+/// Age in seconds that rounds may reach in the stages; beyond it one at a time goes through.
+const YOUNG: f64 = 0.4;
 /// Rounds in flight before the stages' times are known.
 const UNKNOWN: usize = 2;
 /// Weight of the newest time in the averages.
@@ -113,7 +117,8 @@ impl Inner {
             return UNKNOWN;
         }
         let at_work = (sum / slowest - SLIGHT).ceil().max(1.0) as usize;
-        at_work + usize::from(slowest <= CHEAP)
+        let wanted = at_work + usize::from(slowest <= CHEAP);
+        wanted.min((YOUNG / slowest) as usize).max(1)
     }
 }
 
@@ -137,9 +142,10 @@ mod tests {
         assert_eq!(limit(&[(20, 1)]), 2, "one at work, one waits");
         assert_eq!(limit(&[(400, 1)]), 1, "waiting would cost 400 ms");
         assert_eq!(limit(&[(2, 1), (400, 1), (3, 1)]), 1);
-        assert_eq!(limit(&[(200, 1), (400, 1)]), 2, "half of it runs ahead");
+        assert_eq!(limit(&[(100, 1), (200, 1)]), 2, "half of it runs ahead");
+        assert_eq!(limit(&[(400, 1), (400, 1)]), 1, "two would be 800 ms old");
         assert_eq!(limit(&[(20, 1), (20, 1), (20, 1)]), 4);
-        assert_eq!(limit(&[(300, 3)]), 4, "three at work, one waits");
+        assert_eq!(limit(&[(270, 3)]), 4, "three at work, one waits");
     }
 
     #[test]

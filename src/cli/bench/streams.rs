@@ -15,7 +15,6 @@ use serde_json::{Value as Json, json};
 use super::cameras::{Cameras, Scene};
 use super::{clip, process};
 use crate::cli::{HostArgs, LoadError, REFUSED, host, load_definition};
-use crate::clock::Clock;
 use crate::definitions::DefinitionStamp;
 use crate::plan::Plan;
 use crate::streams::warm;
