@@ -1,6 +1,8 @@
 //! What hostile clients try over HTTP, against the real binary: a clear refusal each time, the server
 //! alive, its memory flat.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on ends
+
 #[path = "support/server.rs"]
 mod server;
 

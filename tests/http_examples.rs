@@ -4,6 +4,8 @@
 //! Folders of `fixtures/http-examples` are groups, each with the situation it was recorded in. What
 //! millrace answers otherwise on purpose is listed with its reason; nothing else is left out.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on ends
+
 #[path = "support/platform.rs"]
 mod platform;
 #[path = "support/server.rs"]
@@ -595,6 +597,73 @@ fn a_slow_platform_and_no_platform_are_told_as_recorded() {
 }
 
 #[test]
+fn the_editor_is_answered_as_recorded() {
+    let platform = platform();
+    let client = Client::new();
+    let server = server_of(&platform, &["--builder"], &[]);
+    let mut differences = Vec::new();
+    // All were recorded with the token of another server.
+    for name in names("builder") {
+        differences.extend(client.check(&server, &name));
+    }
+    assert_none(&differences);
+    let token = server.cache.path().join("workflow/local/.csrf");
+    let token = std::fs::read_to_string(token).unwrap();
+    let with_token = |name: &str| {
+        let mut exchange = exchange(name);
+        exchange.request["headers"]["X-CSRF"] = token.clone().into();
+        let answer = client.ask(&server, &exchange);
+        (answer.status, answer.body)
+    };
+    assert_eq!(with_token("builder/builder_list").1, json!({"data": {}}));
+    assert_eq!(with_token("builder/builder_save").0, 201);
+    assert_eq!(with_token("builder/builder_bad_id").0, 400);
+    assert_eq!(with_token("builder/builder_reserved").0, 400);
+    assert_eq!(with_token("builder/builder_missing").0, 404);
+    let (status, saved) = with_token("builder/builder_get");
+    assert_eq!(
+        (status, &saved["data"]["config"]["id"]),
+        (200, &json!("my-flow"))
+    );
+    let run = client.ask(&server, &exchange("builder/local_run"));
+    assert_eq!(run.body["outputs"][0]["tag"], "local-1");
+    assert_eq!(with_token("builder/builder_rename").0, 201);
+    assert_eq!(with_token("builder/builder_get").0, 404);
+    assert_eq!(with_token("builder/builder_delete").0, 200);
+    assert_eq!(with_token("builder/builder_delete_again").0, 404);
+}
+
+#[test]
+fn the_last_lines_of_the_log_are_told_where_they_are_kept() {
+    let platform = platform();
+    let client = Client::new();
+    let server = server_of(&platform, &[], &[("ENABLE_IN_MEMORY_LOGS", "true")]);
+    client.ask(&server, &exchange("server/null_output"));
+    let recorded = exchange("auth-offline/logs_on");
+    let answer = client.ask(&server, &recorded);
+    assert_eq!(answer.status, 200);
+    let lines = answer.body["logs"].as_array().unwrap();
+    assert_eq!(answer.body["total_count"], lines.len());
+    let names = |line: &Json| {
+        line.as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let want = &recorded.response["body"]["logs"][0];
+    assert!(
+        lines.iter().all(|line| names(line) == names(want)),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["message"].to_string().contains("/workflows/run"))
+    );
+}
+
+#[test]
 fn a_profile_of_a_run_is_a_chrome_trace() {
     let platform = platform();
     let server = server_of(&platform, &["--profiling", "true"], &[]);
@@ -622,6 +691,7 @@ fn every_recorded_exchange_is_asked() {
         "cache",
         "platform-errors",
         "auth-offline",
+        "builder",
     ];
     for (name, reason) in OTHERWISE {
         assert!(
@@ -633,9 +703,7 @@ fn every_recorded_exchange_is_asked() {
     for folder in Path::new(FOLDER).read_dir().unwrap() {
         let folder = folder.unwrap().path();
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        if folder.is_dir()
-            && !["platform", "builder", "pipelines", "webrtc"].contains(&name.as_str())
-        {
+        if folder.is_dir() && !["platform", "pipelines", "webrtc"].contains(&name.as_str()) {
             assert!(groups.contains(&name.as_str()), "{name}");
         }
     }

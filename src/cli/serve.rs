@@ -108,6 +108,17 @@ pub struct ServeArgs {
     /// Serve models at `/{project}/{version}`.
     #[arg(long, env = "LEGACY_ROUTE_ENABLED", value_parser = clap::builder::BoolishValueParser::new(), default_value = "true", value_name = "BOOL")]
     legacy_route: bool,
+    /// Serve the local editor of workflows at `/build`.
+    #[arg(long, env = "ENABLE_BUILDER", value_parser = clap::builder::BoolishValueParser::new(), default_value = "false", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    builder: bool,
+    /// Where the editor's page loads it from.
+    #[arg(
+        long,
+        env = "BUILDER_ORIGIN",
+        default_value = "https://app.roboflow.com",
+        value_name = "URL"
+    )]
+    builder_origin: String,
     /// What `/info` calls this server; made up at each start without.
     #[arg(long, env = "INFERENCE_SERVER_ID", value_name = "ID")]
     server_id: Option<String>,
@@ -215,6 +226,8 @@ fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
             .cloned()
             .collect(),
         legacy_route: args.legacy_route,
+        builder: args.builder,
+        builder_origin: args.builder_origin.clone(),
         cache_dir,
         ..defaults
     };

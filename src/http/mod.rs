@@ -11,6 +11,7 @@
 mod app;
 mod blocks;
 mod body;
+mod builder;
 mod caller;
 mod fields;
 mod images;
@@ -66,7 +67,11 @@ pub fn routes() -> Vec<Route> {
 pub fn router(app: Arc<App>) -> Router {
     let operation = operation::routes().with_state(app.process.clone());
     let pipelines = pipelines::routes(app.fleet.clone(), &app.settings);
-    table::router(routes())
+    let mut all = routes();
+    if app.settings.builder {
+        all.extend(builder::routes());
+    }
+    table::router(all)
         .merge(operation)
         .merge(pipelines)
         .fallback(service::unknown)

@@ -90,7 +90,7 @@ for one in detected:
     check("its boxes", is_cat_and_dog(one["predictions"]["predictions"]), one["predictions"])
     # The client takes the picture out of its wrapping.
     check("its picture", isinstance(one["image"], str) and one["image"].startswith("/9j/"), one)
-old = client.infer_from_workflow(**named, images={"image": path})
+old = client.infer_from_workflow(workspace_name="test-workspace", workflow_name="tagged", images={"image": path})
 check("infer_from_workflow", old == [{"tag": "v1"}], old)
 
 # Models.
