@@ -8,6 +8,7 @@ macro_rules! say {
     }};
 }
 
+mod bench;
 mod blocks;
 mod cameras;
 mod definitions;
@@ -107,6 +108,8 @@ pub enum Command {
     Doctor(doctor::DoctorArgs),
     /// Events that wait for their receivers: list, show, retry, drop, export; test a receiver.
     Outbox(outbox::OutboxArgs),
+    /// Measure what this machine manages.
+    Bench(bench::BenchArgs),
     /// Check a definition and say everything that is wrong with it.
     Validate(validate::ValidateArgs),
     /// List the blocks that definitions may use, or describe one.
@@ -143,6 +146,7 @@ impl Cli {
             Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Outbox(args) => outbox::run(&args),
+            Command::Bench(args) => bench::run(&args),
             Command::Validate(args) => validate::run(&args),
             Command::Blocks(args) => blocks::run(&args),
         }

@@ -1,11 +1,11 @@
 //! Loaded weights: one ONNX Runtime session, shared by all who use the file.
 //!
-//! A session runs one batch at a time (the library's binding calls anything else unsafe), so runs
-//! are serialised by a lock; answers are handed out owned, and are read after the lock is released.
+//! A session runs one batch at a time (the library's binding calls anything else unsafe), so what
+//! several callers want is gathered into batches ([`super::batcher`]); answers are handed out owned.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use ort::environment::Environment;
 use ort::session::Session;
@@ -14,12 +14,14 @@ use ort::value::{DynValue, TensorElementType, TensorRef};
 use sha2::{Digest, Sha256};
 
 use super::ModelError;
+use super::batcher::{BatchFigures, Batcher, Graph, Images, Row};
 use super::runtime::{self, Provider, RuntimeSettings};
+use crate::clock::Clock;
 use crate::values::Timestamp;
 
 /// A graph in memory, ready to run.
 pub struct Weights {
-    session: Mutex<Session>,
+    batcher: Batcher<Onnx>,
     /// The file.
     pub path: PathBuf,
     /// SHA-256 of the bytes that were loaded, in hexadecimal.
@@ -61,11 +63,36 @@ impl<'a> Tensor<'a> {
     }
 }
 
-/// The outputs of a run, in the order of the graph.
-pub struct RawOutputs(Vec<DynValue>);
+/// A session, and the names of its outputs in the order of the graph.
+struct Onnx {
+    session: Session,
+    outputs: Vec<String>,
+}
+
+impl Graph for Onnx {
+    type Outputs = Vec<DynValue>;
+
+    fn run(&mut self, shape: [usize; 4], data: &[f32]) -> Result<Vec<DynValue>, String> {
+        let input = TensorRef::from_array_view((shape, data)).map_err(|e| one_line(&e))?;
+        let run = self.session.run(ort::inputs![input]);
+        let mut outputs = run.map_err(|error| one_line(&error))?;
+        let values = self.outputs.iter().filter_map(|name| outputs.remove(name));
+        Ok(values.collect())
+    }
+
+    fn has_rows(outputs: &Vec<DynValue>, images: usize) -> bool {
+        outputs.iter().all(|value| {
+            let shape = value.dtype().tensor_shape();
+            shape.and_then(|shape| shape.first().copied()) == i64::try_from(images).ok()
+        })
+    }
+}
+
+/// What a graph answered to some images, in their order.
+pub struct RawOutputs(Vec<Row<Vec<DynValue>>>);
 
 impl RawOutputs {
-    /// Number of outputs.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -75,18 +102,21 @@ impl RawOutputs {
         self.0.is_empty()
     }
 
-    /// All outputs, which must hold 32-bit floats.
-    pub fn tensors(&self) -> Result<Vec<Tensor<'_>>, String> {
-        self.0
-            .iter()
+    /// What belongs to an image of each output, in the order of the graph and without the batch
+    /// axis. The outputs must hold 32-bit floats.
+    pub fn of_image(&self, image: usize) -> Result<Vec<Tensor<'_>>, String> {
+        let row = self.0.get(image).ok_or("the graph gave no such row")?;
+        let outputs = row.outputs.iter();
+        outputs
             .map(|value| {
                 let (shape, data) = value
                     .try_extract_tensor::<f32>()
                     .map_err(|error| error.to_string())?;
-                Ok(Tensor {
+                let whole = Tensor {
                     shape: shape.iter().map(|&n| n.max(0) as usize).collect(),
                     data,
-                })
+                };
+                Ok(whole.element(row.index))
             })
             .collect()
     }
@@ -109,7 +139,7 @@ impl Weights {
     pub fn load(
         path: &Path,
         settings: &RuntimeSettings,
-        now: Timestamp,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Self, ModelError> {
         let environment = runtime::environment(settings.library.as_deref())?;
         let unusable = |reason: String| ModelError::Package {
@@ -124,33 +154,37 @@ impl Weights {
         let session =
             session(&environment, settings, &bytes).map_err(|error| unusable(one_line(&error)))?;
         let input_shape = input_shape(&session).map_err(unusable)?;
+        let outputs: Vec<String> = session
+            .outputs()
+            .iter()
+            .map(|o| o.name().to_owned())
+            .collect();
+        let graph = Onnx {
+            session,
+            outputs: outputs.clone(),
+        };
+        let exact = input_shape.first().copied().flatten();
         Ok(Self {
             path: path.to_owned(),
             sha256: hash(&bytes),
             size: bytes.len() as u64,
-            loaded_at: now,
+            loaded_at: clock.now(),
             provider,
             fallbacks,
             input_shape,
-            outputs: session
-                .outputs()
-                .iter()
-                .map(|o| o.name().to_owned())
-                .collect(),
-            session: Mutex::new(session),
+            outputs,
+            batcher: Batcher::new(graph, exact, clock.clone()),
         })
     }
 
-    /// Runs the graph on one tensor.
-    pub fn run(&self, shape: [usize; 4], data: &[f32]) -> Result<RawOutputs, String> {
-        let input = TensorRef::from_array_view((shape, data)).map_err(|e| one_line(&e))?;
-        // A panic inside a run cannot leave the session half changed: it only reads its weights.
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut outputs = session
-            .run(ort::inputs![input])
-            .map_err(|error| one_line(&error))?;
-        let values = self.outputs.iter().filter_map(|name| outputs.remove(name));
-        Ok(RawOutputs(values.collect()))
+    /// Runs the graph on some images, in batches with those of other callers and of at most `limit`.
+    pub(super) fn run(&self, images: Images, limit: usize) -> Result<RawOutputs, String> {
+        self.batcher.run(images, limit).map(RawOutputs)
+    }
+
+    /// How the graph was used so far.
+    pub fn batches(&self) -> BatchFigures {
+        self.batcher.figures()
     }
 }
 

@@ -156,6 +156,12 @@ impl Source {
         self.shared.is_live()
     }
 
+    /// Whether frames that nobody takes are dropped, so that the newest is held; else the source waits.
+    pub fn keeps_newest(&self) -> bool {
+        let policy = self.shared.spec.policy(self.is_live());
+        matches!(policy, QueuePolicy::DropOldest { .. })
+    }
+
     /// Counters and state now.
     pub fn stats(&self) -> SourceStats {
         self.shared.stats()

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
 use super::canary::{self, Comparable};
+use super::flow::Flow;
 use super::intake::{Frames, Intake, Turn};
 use super::pipeline::{Chain, Common, Item, TURN};
 use super::{CanaryReport, Command, End, Generation, Replacement};
@@ -69,6 +70,9 @@ impl Entry {
     fn turn(&mut self) -> Turn {
         let common = &self.common;
         if !self.paused.load(Ordering::Relaxed) {
+            if self.intake.keeps_newest() && !common.flow.wait(TURN) {
+                return Turn::Nothing;
+            }
             return self.intake.turn(TURN, &*common.clock, common);
         }
         let (passed, waited) = self.intake.pass(TURN, common);
@@ -108,6 +112,7 @@ impl Entry {
             fed,
             generation: self.generation.clone(),
             run,
+            permit: self.common.flow.enter(),
         };
         self.common.figures.fed();
         loop {
@@ -185,6 +190,8 @@ pub(super) struct Canary {
     generation: Arc<Generation>,
     left: u64,
     skipped: Sender<u64>,
+    /// Its rounds are not those of the stream.
+    flow: Arc<Flow>,
 }
 
 /// Results of the stream that wait to be compared.
@@ -199,6 +206,7 @@ impl Entry {
     ) -> Option<Canary> {
         let shadow = Common {
             figures: Arc::default(),
+            flow: Arc::default(),
             ..self.common.clone()
         };
         let (chains, outputs) = bounded(1);
@@ -240,6 +248,7 @@ impl Entry {
             generation,
             left: frames,
             skipped,
+            flow: shadow.flow.clone(),
         })
     }
 
@@ -257,6 +266,7 @@ impl Entry {
             fed: self.common.clock.monotonic(),
             generation: canary.generation.clone(),
             run,
+            permit: canary.flow.enter(),
         };
         let recorded = |(_, frame): &(usize, crate::sources::Frame)| {
             frame.video.comes_from_video_file == Some(true)

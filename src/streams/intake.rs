@@ -145,6 +145,13 @@ impl Intake {
         self.numbers = self.slots.iter().map(|slot| slot.inlet.number).collect();
     }
 
+    /// Whether the newest frame of a source replaces one that is not taken.
+    pub(super) fn keeps_newest(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| slot.inlet.source.keeps_newest())
+    }
+
     /// Numbers of the sources, also of those that ended.
     pub(super) fn numbers(&self) -> &Arc<[usize]> {
         &self.numbers

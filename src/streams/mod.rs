@@ -6,8 +6,9 @@
 //! ```
 //!
 //! A stream owns its engine and with it all state; models are shared through the services. The
-//! number of frames in flight is bounded by the channels; what happens to frames that find no room
-//! is decided in one place, the queue of the source (files wait, cameras keep the newest). A frame
+//! number of frames in flight is bounded by the channels, and for cameras by what the stages can work
+//! on at once (`flow`); what happens to frames that find no room is decided in one place, the queue of
+//! the source (files wait, cameras keep the newest). A frame
 //! on which a step fails travels on as an error, in its place. A stream ends when its source ends
 //! or is stopped; what is in flight comes out. Frames of several sources go through in rounds, as
 //! one batch ([`Intake`]).
@@ -19,6 +20,7 @@
 mod canary;
 mod entry;
 mod figures;
+mod flow;
 mod follow;
 mod handoff;
 mod intake;

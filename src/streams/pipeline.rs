@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::canary::Comparable;
 use super::entry::Entry;
 use super::figures::StageKind;
+use super::flow::{Flow, Permit};
 use super::handoff::Handoff;
 use super::intake::{Frames, Notice, Observer};
 use super::{Control, Figures, FrameResult, Generation, Replacement, RoundsSpec, Stream};
@@ -37,6 +38,8 @@ pub(super) struct Item {
     pub fed: Duration,
     pub generation: Arc<Generation>,
     pub run: Result<Run, WorkflowError>,
+    /// Held until the result is taken over.
+    pub permit: Permit,
 }
 
 /// What all threads of a stream share.
@@ -46,6 +49,7 @@ pub(super) struct Common {
     /// Where the collector shows results while a canary runs.
     pub watch: Arc<Mutex<Option<Sender<Comparable>>>>,
     pub figures: Arc<Figures>,
+    pub flow: Arc<Flow>,
     pub clock: Arc<dyn Clock>,
     pub observer: Option<Arc<dyn Observer>>,
     /// Held by every thread, so that the end of the last one is seen.
@@ -103,6 +107,7 @@ pub(super) fn start(spec: RoundsSpec) -> std::io::Result<Stream> {
         id: name.unwrap_or_else(|| intake.name()),
         watch: Arc::default(),
         figures: Arc::new(Figures::new(clock.clone())),
+        flow: Arc::default(),
         clock,
         observer,
         _alive: alive,
@@ -173,6 +178,7 @@ impl Chain {
                 .map(|s| (s.name(), StageKind::of(s)))
                 .collect(),
         );
+        common.flow.stages(stages.iter().map(|s| (s.name(), 1)));
         let (input, mut next) = bounded::<Item>(WAITING);
         for stage in stages {
             let (out, following) = bounded::<Item>(WAITING);
@@ -223,6 +229,7 @@ impl Worker {
                 let outcome = self.stage.run(run);
                 let time = self.common.clock.monotonic().saturating_sub(started);
                 self.common.figures.stage(&self.name, time);
+                self.common.flow.note(&self.name, time);
                 if let Err(error) = outcome {
                     item.run = Err(error);
                 }
@@ -251,7 +258,7 @@ impl Worker {
 fn collect(chains: &Receiver<Receiver<Item>>, out: &Sender<FrameResult>, common: &Common) {
     for chain in chains {
         for item in chain {
-            let Some(result) = result(item, &*common.clock) else {
+            let Some((result, permit)) = result(item, &*common.clock) else {
                 continue;
             };
             common.figures.result(&result);
@@ -264,15 +271,16 @@ fn collect(chains: &Receiver<Receiver<Item>>, out: &Sender<FrameResult>, common:
             if out.send(result).is_err() {
                 return;
             }
+            drop(permit);
         }
     }
 }
 
 /// The result at the end of the stages.
-fn result(item: Item, clock: &dyn Clock) -> Option<FrameResult> {
+fn result(item: Item, clock: &dyn Clock) -> Option<(FrameResult, Permit)> {
     let mut frames = item.frames.into_iter();
     let (source, frame) = frames.next()?;
-    Some(FrameResult {
+    let result = FrameResult {
         latency: clock.monotonic().saturating_sub(frame.arrived),
         waited: item.fed.saturating_sub(frame.arrived),
         source,
@@ -281,5 +289,6 @@ fn result(item: Item, clock: &dyn Clock) -> Option<FrameResult> {
         sources: item.sources,
         generation: item.generation,
         run: item.run,
-    })
+    };
+    Some((result, item.permit))
 }

@@ -15,10 +15,11 @@ pub use layout::Layout;
 use nms::Candidate;
 
 use super::ModelError;
+use super::batcher::Images;
 use super::config::{ClassNameOperation, InferenceConfig, Size};
 use super::package::{Package, RecommendedParameters};
 use super::prepare::{Placement, Preparation, Resizer};
-use super::weights::{RawOutputs, Tensor, Weights};
+use super::weights::{RawOutputs, Weights};
 use crate::values::detections::{column, new_id};
 use crate::values::{Detections, Image, Value};
 
@@ -76,8 +77,7 @@ enum Batch {
 /// Images ready to be run: one tensor, and where each image lies in it.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    shape: [usize; 4],
-    data: Vec<f32>,
+    images: Images,
     placements: Vec<Placement>,
 }
 
@@ -169,13 +169,9 @@ impl Detector {
 
     /// Prepares at most [`Self::max_batch`] images for one run.
     pub fn prepare(&self, images: &[Image]) -> Result<Prepared, ModelError> {
-        let slots = match self.batch {
-            Batch::Exactly(n) => n.max(images.len()),
-            Batch::UpTo(_) => images.len(),
-        };
         let Size { height, width } = self.preparation.size;
         let floats = self.preparation.floats();
-        let mut data = vec![0.0; slots * floats];
+        let mut data = vec![0.0; images.len() * floats];
         let planes = data.chunks_exact_mut(floats);
         let placements: Result<Vec<_>, _> = images
             .iter()
@@ -188,16 +184,19 @@ impl Detector {
             })
             .collect();
         Ok(Prepared {
-            shape: [slots, 3, height, width],
-            data,
+            images: Images {
+                shape: [3, height, width],
+                count: images.len(),
+                data: Arc::new(data),
+            },
             placements: placements?,
         })
     }
 
-    /// Runs the session, and nothing else.
+    /// Runs the session, and nothing else: in batches with what other callers want of it now.
     pub fn infer(&self, prepared: &Prepared) -> Result<RawOutputs, ModelError> {
         self.weights
-            .run(prepared.shape, &prepared.data)
+            .run(prepared.images.clone(), self.max_batch())
             .map_err(|reason| self.failed(reason))
     }
 
@@ -208,7 +207,6 @@ impl Detector {
         prepared: &Prepared,
         params: &DetectParams,
     ) -> Result<Vec<Detections>, ModelError> {
-        let tensors = outputs.tensors().map_err(|reason| self.failed(reason))?;
         let thresholds = Thresholds::new(
             params.confidence,
             self.default_confidence,
@@ -217,7 +215,7 @@ impl Detector {
         );
         let mut found = Vec::with_capacity(prepared.placements.len());
         for (i, placement) in prepared.placements.iter().enumerate() {
-            let own: Vec<Tensor<'_>> = tensors.iter().map(|t| t.element(i)).collect();
+            let own = outputs.of_image(i).map_err(|reason| self.failed(reason))?;
             let candidates = layout::read(
                 self.layout,
                 &own,

@@ -166,6 +166,50 @@ fn a_batch_answers_as_its_images_alone() {
     assert_eq!(store().detector("coco-nano/2").unwrap().max_batch(), 8);
 }
 
+/// Eight callers at once against each alone: what is gathered into batches answers the same. ONNX
+/// Runtime computes each row of a batch by itself, but picks its kernels by size, so scores may
+/// differ in their last bits.
+#[test]
+fn callers_in_one_batch_get_what_they_get_alone() {
+    let frames = ["pedestrians_200", "retail_075", "shapes_a_125"].map(frame);
+    for id in ["coco-nano/2", "coco-fast/1", "shapes/1"] {
+        let detector = store().detector(id).unwrap();
+        let params = DetectParams::default();
+        let detect = |image: &Image| {
+            let found = detector.detect(std::slice::from_ref(image), &params);
+            plain(&found.unwrap()[0])
+        };
+        let alone: Vec<_> = frames.iter().map(detect).collect();
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for caller in 0..8 {
+                let (start, frames, alone) = (&start, &frames, &alone);
+                scope.spawn(move || {
+                    start.wait();
+                    for turn in 0..3 {
+                        let at = (caller + turn) % frames.len();
+                        let (boxes, scores) = detect(&frames[at]);
+                        assert_eq!(boxes, alone[at].0, "{id}");
+                        assert_eq!(scores.len(), alone[at].1.len());
+                        for (score, want) in scores.iter().zip(&alone[at].1) {
+                            assert!((score - want).abs() < 1e-5, "{id}: {score}, not {want}");
+                        }
+                    }
+                });
+            }
+        });
+        let figures = detector.weights().batches();
+        assert!(figures.largest <= detector.max_batch(), "{id} {figures:?}");
+        match detector.max_batch() {
+            1 => assert_eq!((figures.shared, figures.fill()), (0, 1.0), "{id}"),
+            _ => assert!(
+                figures.shared > 0 && figures.fill() > 1.0,
+                "{id} {figures:?}"
+            ),
+        }
+    }
+}
+
 #[test]
 fn prepared_images_can_be_run_and_read_apart() {
     let detector = store().detector("shapes/1").unwrap();

@@ -2,13 +2,13 @@
 //! weights take too many bytes. Pinned models stay, and so do those that somebody works with: giving
 //! them up would free nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use super::ModelStore;
 use super::slot::Slot;
-use crate::models::aliases;
+use crate::models::{BatchFigures, aliases};
 
 /// Models given up at once when there are too many, as the reference does.
 const AT_ONCE: usize = 3;
@@ -42,6 +42,17 @@ impl ModelStore {
                 self.models.remove(&id);
             }
         }
+    }
+
+    /// How the models in memory were used so far, all together.
+    pub fn batches(&self) -> BatchFigures {
+        let mut seen = HashSet::new();
+        let loaded = self.in_memory();
+        let ready = loaded.iter().filter_map(|(_, slot)| slot.ready());
+        ready
+            .filter(|loaded| seen.insert(Arc::as_ptr(loaded.weights())))
+            .map(|loaded| loaded.weights().batches())
+            .fold(BatchFigures::default(), BatchFigures::plus)
     }
 
     /// The models in memory.

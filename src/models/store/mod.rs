@@ -385,7 +385,7 @@ impl ModelStore {
         if let Some(weights) = slot.upgrade() {
             return Ok(weights);
         }
-        let weights = Arc::new(Weights::load(&path, &self.runtime, self.clock.now())?);
+        let weights = Arc::new(Weights::load(&path, &self.runtime, &self.clock)?);
         tracing::info!(
             weights = %path.display(),
             sha256 = weights.sha256,
