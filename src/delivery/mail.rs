@@ -27,6 +27,8 @@ use crate::network::address::is_global;
 
 /// Port on which servers want to be asked for TLS.
 const SUBMISSION: u16 = 587;
+/// Addresses of one server that are tried.
+const MOST: usize = 8;
 
 /// A message for a mail server.
 pub struct Mail<'a> {
@@ -81,26 +83,40 @@ pub(super) fn is_mail(request: &Request) -> bool {
     matches!(request.url.scheme(), "smtp" | "smtps")
 }
 
-/// Hands a mail to its server.
+/// Hands a mail to its server, at the first of its addresses that can be reached.
 pub(super) async fn deliver(request: &Request) -> Result<Answer, Failure> {
     let (envelope, message) = parts(&request.body).ok_or_else(|| refused("no mail address"))?;
+    let mut outcome = Err(refused("no address"));
+    for peer in resolve(request).await? {
+        outcome = hand_over(request, peer, &envelope, message).await;
+        if !matches!(outcome, Err(Failure::Network { .. })) {
+            break;
+        }
+    }
+    outcome
+}
+
+async fn hand_over(
+    request: &Request,
+    peer: SocketAddr,
+    envelope: &Envelope,
+    message: &[u8],
+) -> Result<Answer, Failure> {
     let host = request.url.host_str().unwrap_or_default();
-    let port = request.url.port().unwrap_or(465);
-    let peer = resolve(request, host, port).await?;
     let tls = TlsParameters::new(host.to_owned()).map_err(|e| refused(&e.to_string()))?;
     let tls = match request.url.scheme() {
         "smtp" => Tls::Required(tls),
         _ => Tls::Wrapper(tls),
     };
-    let mut transport =
-        AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(peer.ip().to_string())
-            .port(port)
-            .tls(tls)
-            .timeout(Some(request.timeout));
+    let server = peer.ip().to_string();
+    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(server)
+        .port(peer.port())
+        .tls(tls)
+        .timeout(Some(request.timeout));
     if let Some((user, password)) = login(request) {
         transport = transport.credentials(Credentials::new(user, password));
     }
-    let sent = transport.build().send_raw(&envelope, message).await;
+    let sent = transport.build().send_raw(envelope, message).await;
     let response = sent.map_err(|error| failure(request, &error))?;
     let said: Vec<&str> = response.message().collect();
     Ok(Answer {
@@ -126,19 +142,24 @@ fn login(request: &Request) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// The address of the server; under the strict policy all its addresses must be global.
-async fn resolve(request: &Request, host: &str, port: u16) -> Result<SocketAddr, Failure> {
+/// The addresses of the server; under the strict policy all of them must be global.
+async fn resolve(request: &Request) -> Result<Vec<SocketAddr>, Failure> {
+    let host = request.url.host_str().unwrap_or_default();
+    let port = request.url.port().unwrap_or(465);
     let unresolved = || AddressRefused::from(HostRefused::Unresolved(host.into()));
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let found = tokio::net::lookup_host((bare, port)).await;
-    let found: Vec<SocketAddr> = found.map_err(|_| unresolved())?.collect();
+    let found: Vec<SocketAddr> = found.map_err(|_| unresolved())?.take(MOST).collect();
     if request.addresses == AddressPolicy::GlobalOnly {
         let private = found.iter().find(|peer| !is_global(peer.ip()));
         if let Some(peer) = private {
             return Err(AddressRefused::NotGlobal(peer.ip()).into());
         }
     }
-    Ok(found.first().copied().ok_or_else(unresolved)?)
+    if found.is_empty() {
+        return Err(unresolved().into());
+    }
+    Ok(found)
 }
 
 fn refused(reason: &str) -> Failure {

@@ -28,7 +28,6 @@ use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Role, Ty,
 };
 use crate::delivery::{AddressPolicy, Request, RequestError};
-use crate::values::{Value, kind};
 
 use signature::Signer;
 
