@@ -30,6 +30,8 @@ run_packages=(
 )
 # Peers that tests talk to; the RTSP server is a library above, HTTP receivers are part of the tests.
 test_packages=(
+    mosquitto nats-server redis-server # brokers that events go to
+    e2fsprogs                          # small disks that fill up
     python3 python3-venv libgl1 # the client inference_sdk and what it draws with
 )
 

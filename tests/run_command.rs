@@ -330,7 +330,7 @@ fn a_dead_receiver_stalls_no_stream() {
         "--source",
         "videotestsrc://?size=320x240&fps=30&frames=100",
     ])
-    .args(["--webhook", &receiver.url("/events")])
+    .args(["--webhook", &receiver.url("/events"), "--no-outbox"])
     .arg("--output")
     .arg(folder.path())
     .spawn()

@@ -16,6 +16,8 @@ use millrace::values::{
 use serde_json::{Map, Value as Json, json};
 
 const CLASSES: [&str; 5] = ["person", "car", "dog", "cup", "sign"];
+/// Frames after which every object is where it was.
+pub const ROUND: i64 = 24;
 /// Slices of the picture, in each direction.
 const SLICES: usize = 3;
 
@@ -221,7 +223,8 @@ impl Scene {
         Matrix::new(width, height, 3, data)
     }
 
-    /// The corners of the objects: on a grid, larger than its cells, each with its own way.
+    /// The corners of the objects: upright as people are, on a grid, taller than its cells, each with its
+    /// own way.
     fn boxes(&self, number: i64, offset: f64) -> Vec<[f64; 4]> {
         let [width, height] = self.size.map(|v| v as f64);
         let side = (self.objects as f64).sqrt().ceil();
@@ -230,10 +233,10 @@ impl Scene {
         (0..self.objects)
             .map(|i| {
                 let (column, row) = (i as f64 % side, (i as f64 / side).floor());
-                let phase = i as f64 * 0.7 + t * 0.05;
+                let phase = i as f64 * 0.7 + t / ROUND as f64 * std::f64::consts::TAU;
                 let x = (column + 0.5) * cell_w + phase.sin() * cell_w * 0.3 + offset;
                 let y = (row + 0.5) * cell_h + phase.cos() * cell_h * 0.3 + offset;
-                let (w, h) = (cell_w * 0.6, cell_h * 0.7);
+                let (w, h) = (cell_w * 0.3, cell_h * 0.7);
                 [
                     (x - w).max(0.0),
                     (y - h).max(0.0),

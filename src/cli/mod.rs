@@ -24,10 +24,15 @@ mod validate;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value as Json;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
+use crate::clock::SystemClock;
 use crate::definition::error::WorkflowError;
 use crate::delivery::AddressPolicy;
 pub use image_urls::ImageUrlArgs;
@@ -61,6 +66,28 @@ pub struct Cli {
         value_name = "FILTER"
     )]
     pub log: String,
+    /// How a line of the log looks.
+    #[arg(
+        long,
+        global = true,
+        env = "MILLRACE_LOG_FORMAT",
+        value_enum,
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+    /// Keep the last lines of the log for `GET /logs` of a server.
+    #[arg(
+        long = "keep-log",
+        global = true,
+        env = "ENABLE_IN_MEMORY_LOGS",
+        value_parser = clap::builder::BoolishValueParser::new(),
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL"
+    )]
+    pub keep_log: bool,
 }
 
 /// What to do.
@@ -107,7 +134,7 @@ pub struct HostArgs {
 impl Cli {
     /// Does what the command says.
     pub fn run(self) -> ExitCode {
-        init_log(&self.log);
+        init_log(&self.log, self.log_format, self.keep_log);
         match self.command {
             Command::Run(args) => run::run(&args),
             Command::Serve(args) => serve::run(&args),
@@ -122,13 +149,30 @@ impl Cli {
     }
 }
 
-fn init_log(filter: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line, for programs.
+    Json,
+}
+
+fn init_log(filter: &str, format: LogFormat, keep: bool) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().with_filter(filter).boxed(),
+    };
+    let kept = keep.then(|| {
+        let keeper = crate::http::logs::keep(Arc::new(SystemClock::default()));
+        keeper.with_filter(EnvFilter::new("millrace=info,warn"))
+    });
     // A second initialisation (tests in one process) keeps the first log.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+    let _ = tracing_subscriber::registry()
+        .with(lines)
+        .with(kept)
         .try_init();
 }
 
@@ -158,6 +202,10 @@ enum LoadError {
     Outbox(#[from] crate::delivery::outbox::OutboxError),
     #[error(transparent)]
     Setting(#[from] crate::definitions::settings::SettingError),
+    #[error(transparent)]
+    Fleet(#[from] crate::fleet::SettingError),
+    #[error("the machine refuses a thread: {0}")]
+    Thread(#[from] std::io::Error),
     #[error(transparent)]
     Remote(#[from] crate::delivery::remote::NoSeconds),
 }

@@ -13,6 +13,7 @@ use super::outbox::OutboxPlaceArgs;
 use super::store::StoreArgs;
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::definitions::{ApiKey, DefinitionStore, Refresher, Settings};
+use crate::fleet::{self, Declared, Fleet};
 use crate::http::{self, App, BodyLimits, Listening, Process, Server, ServerSettings};
 
 /// Arguments of `millrace serve`.
@@ -42,6 +43,10 @@ pub struct ServeArgs {
     /// Folder of definitions, watched for changes; each runs as `local/<name of the file>`.
     #[arg(long, env = "MILLRACE_PIPELINES", value_name = "DIR")]
     pipelines: Option<PathBuf>,
+    /// File of streams that run while the server does, watched: a change of it changes just the
+    /// streams that changed. See pipelines/streams.example.json.
+    #[arg(long, env = "MILLRACE_STREAMS", value_name = "FILE")]
+    streams: Option<PathBuf>,
     /// What every request but those for health must show, as bearer or in x-millrace-token.
     #[arg(
         long,
@@ -58,6 +63,22 @@ pub struct ServeArgs {
         value_name = "MIB"
     )]
     max_body_mib: usize,
+    /// Time that a client has for the head of a request, in seconds.
+    #[arg(
+        long,
+        env = "MILLRACE_HEAD_SECONDS",
+        default_value_t = 15,
+        value_name = "S"
+    )]
+    head_seconds: u64,
+    /// Time that a client has for the body of a request, in seconds.
+    #[arg(
+        long,
+        env = "MILLRACE_BODY_SECONDS",
+        default_value_t = 60,
+        value_name = "S"
+    )]
+    body_seconds: u64,
     /// Requests that run at once; others wait [default: four for each core].
     #[arg(long, env = "MILLRACE_WORKERS", value_name = "N")]
     workers: Option<NonZeroUsize>,
@@ -87,6 +108,17 @@ pub struct ServeArgs {
     /// Serve models at `/{project}/{version}`.
     #[arg(long, env = "LEGACY_ROUTE_ENABLED", value_parser = clap::builder::BoolishValueParser::new(), default_value = "true", value_name = "BOOL")]
     legacy_route: bool,
+    /// Serve the local editor of workflows at `/build`.
+    #[arg(long, env = "ENABLE_BUILDER", value_parser = clap::builder::BoolishValueParser::new(), default_value = "false", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    builder: bool,
+    /// Where the editor's page loads it from.
+    #[arg(
+        long,
+        env = "BUILDER_ORIGIN",
+        default_value = "https://app.roboflow.com",
+        value_name = "URL"
+    )]
+    builder_origin: String,
     /// What `/info` calls this server; made up at each start without.
     #[arg(long, env = "INFERENCE_SERVER_ID", value_name = "ID")]
     server_id: Option<String>,
@@ -102,12 +134,14 @@ pub struct ServeArgs {
 
 pub(super) fn run(args: &ServeArgs) -> ExitCode {
     match start(args) {
-        Ok((server, _refresher)) => {
-            let address = server.address();
+        Ok(running) => {
+            let address = running.server.address();
             eprintln!("millrace serves at http://{address}; Ctrl-C ends");
             wait_for_the_end();
             eprintln!("ending: requests under way finish first");
-            server.stop();
+            running.server.stop();
+            drop(running.declared);
+            running.fleet.shut_down();
             ExitCode::SUCCESS
         }
         Err(why) => {
@@ -117,12 +151,27 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
     }
 }
 
-fn start(args: &ServeArgs) -> Result<(Server, Refresher), String> {
+/// What runs until the end.
+struct Running {
+    server: Server,
+    fleet: Arc<Fleet>,
+    declared: Option<Declared>,
+    _refresher: Refresher,
+}
+
+fn start(args: &ServeArgs) -> Result<Running, String> {
     let app = app(args).map_err(|e| e.to_string())?;
     let refresher = Refresher::start(&app.process.store);
+    let fleet = app.fleet.clone();
+    let declared = args.streams.as_ref();
+    let declared = declared
+        .map(|path| Declared::start(fleet.clone(), path))
+        .transpose()
+        .map_err(|e| e.to_string())?;
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
     let listening = Listening {
         threads,
+        head: Duration::from_secs(args.head_seconds),
         ..Listening::default()
     };
     let address = SocketAddr::new(args.host_address, args.port);
@@ -130,7 +179,12 @@ fn start(args: &ServeArgs) -> Result<(Server, Refresher), String> {
         tracing::warn!(%address, "anyone who reaches this address may use the server; --token guards it");
     }
     let server = Server::start(address, http::router(app), listening)?;
-    Ok((server, refresher))
+    Ok(Running {
+        server,
+        fleet,
+        declared,
+        _refresher: refresher,
+    })
 }
 
 /// What the handlers share, as the arguments say.
@@ -157,7 +211,7 @@ fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
     let settings = ServerSettings {
         body: BodyLimits {
             bytes: args.max_body_mib << 20,
-            ..defaults.body
+            time: Duration::from_secs(args.body_seconds),
         },
         workers: args.workers.unwrap_or(defaults.workers),
         token: args.token.clone().filter(|token| !token.is_empty()),
@@ -172,11 +226,17 @@ fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
             .cloned()
             .collect(),
         legacy_route: args.legacy_route,
+        builder: args.builder,
+        builder_origin: args.builder_origin.clone(),
         cache_dir,
         ..defaults
     };
     let input = args.image_urls.input_options();
-    Ok(Arc::new(App::new(process, services, input, settings)))
+    services.models.start_preload_of_settings();
+    let fleet = fleet::Settings::from_env(|name| std::env::var(name).ok())?;
+    let fleet = Fleet::start(services.clone(), process.store.clone(), fleet)?;
+    let app = App::new(process, services, input, Arc::new(fleet), settings);
+    Ok(Arc::new(app))
 }
 
 /// Waits for Ctrl-C or SIGTERM; a second Ctrl-C ends at once.

@@ -47,7 +47,8 @@ impl Library for StoreLibrary<'_> {
             version,
         } = reference;
         let api_key = self.api_key.clone();
-        let key = DefinitionKey::workflow(workspace, workflow, version.as_deref(), api_key);
+        let version = version.as_deref();
+        let key = self.store.key_of(workspace, workflow, version, api_key);
         if let DefinitionKey::Platform(platform) = &key {
             let own = &self.store.settings().api_key;
             if platform.api_key().is_none() && own.is_none() {

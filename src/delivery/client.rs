@@ -15,6 +15,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Method, StatusCode};
 use url::Url;
 
+use super::adapters::Adapters;
 use super::address::{self, AddressPolicy, AddressRefused};
 use super::request::{Request, RequestError};
 use super::{errand, mail, retry};
@@ -75,6 +76,16 @@ pub enum Failure {
         url: Redacted,
         /// Wait that the receiver asked for.
         retry_after: Option<Duration>,
+    },
+    /// A receiver that does not speak HTTP answered with an error.
+    #[error("{url} does not take it: {reason}")]
+    Peer {
+        /// Where the request went.
+        url: Redacted,
+        /// What it said.
+        reason: String,
+        /// Whether it may take the same event later.
+        passing: bool,
     },
     /// The receiver redirects without end.
     #[error("Exceeded {MAX_REDIRECTS} redirects.")]
@@ -147,7 +158,8 @@ impl Failure {
             Self::Timeout { .. } => Cause::Timeout,
             Self::Network { .. } => Cause::Network,
             Self::Status { status, .. } if is_passing(*status) => Cause::Busy,
-            Self::Status { .. } | Self::Redirects => Cause::Refused,
+            Self::Peer { passing: true, .. } => Cause::Busy,
+            Self::Status { .. } | Self::Peer { .. } | Self::Redirects => Cause::Refused,
             Self::Address(_) => Cause::Address,
             Self::Request(_) | Self::Internal(_) => Cause::Request,
             Self::Said { retry: true, .. } => Cause::Busy,
@@ -180,6 +192,7 @@ fn is_passing(status: u16) -> bool {
 pub(super) struct Clients {
     open: Client,
     strict: Client,
+    adapters: Adapters,
 }
 
 impl Clients {
@@ -201,6 +214,7 @@ impl Clients {
                 .no_proxy()
                 .dns_resolver(CheckedResolver::global())
                 .build()?,
+            adapters: Adapters::new(),
         })
     }
 
@@ -227,7 +241,10 @@ impl Clients {
         if mail::is_mail(request) {
             return Box::pin(mail::deliver(request)).await;
         }
-        self.follow(request, clock).await
+        match self.adapters.of(&request.url) {
+            Some(adapter) => adapter.attempt(request).await,
+            None => self.follow(request, clock).await,
+        }
     }
 
     /// Sends the request and goes where redirects lead.

@@ -14,6 +14,7 @@
 //!
 //! [`jsonl`] writes files of JSON Lines, [`webhook`] posts the results of streams.
 
+mod adapters;
 pub mod address;
 pub mod backlog;
 pub mod client;

@@ -11,6 +11,7 @@ use sha2::Sha256;
 use url::Url;
 use uuid::Uuid;
 
+use super::adapters::Adapters;
 use super::address::{AddressPolicy, AddressRefused};
 use crate::network::address::has_backslash_in_authority;
 use crate::redact::Redacted;
@@ -45,6 +46,9 @@ pub enum RequestError {
     /// The address is not one of HTTP.
     #[error("No connection adapters were found for scheme `{0}`, use http or https")]
     Scheme(String),
+    /// Something is missing in the address.
+    #[error("the address needs {0}")]
+    Target(&'static str),
     /// The address is not allowed.
     #[error(transparent)]
     Address(#[from] AddressRefused),
@@ -106,9 +110,17 @@ impl Request {
         }
     }
 
-    /// A JSON text for a receiver that the operator named, to be posted.
+    /// A JSON text for a receiver that the operator named: posted over HTTP, or sent as a message
+    /// over `mqtt://`, `nats://` or `redis://`.
     pub fn event(url: &str, json: String) -> Result<Self, RequestError> {
-        let request = Self::new("POST", url, AddressPolicy::Any)?;
+        let parsed = Url::parse(url).map_err(RequestError::Url)?;
+        let is_http = matches!(parsed.scheme(), "http" | "https");
+        if !is_http {
+            Adapters::check(&parsed)?;
+        }
+        let first = if is_http { url } else { "http://localhost/" };
+        let mut request = Self::new("POST", first, AddressPolicy::Any)?;
+        request.url = parsed;
         Ok(request.body(HeaderValue::from_static("application/json"), json))
     }
 

@@ -1,4 +1,5 @@
-//! Results of streams, posted to one address: `millrace run --webhook URL [--webhook-when NAME]`.
+//! Results of streams, posted to one address: `millrace run --webhook URL [--webhook-when NAME]`, or
+//! sent to it as messages: `--mqtt`, `--nats`, `--redis`.
 //!
 //! The body of a request is the JSON of one result. The address is the operator's own, so private
 //! ones are allowed whatever definitions may reach. Results of one stream arrive in order.
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::{AddressPolicy, Dispatcher, Event, PostError, Request, RequestError};
+use super::{Dispatcher, Event, PostError, Request, RequestError};
 use crate::redact::Redacted;
 
 /// Limit for one attempt.
@@ -91,7 +92,7 @@ impl Webhook {
         url: &str,
         when: Option<Condition>,
     ) -> Result<Self, RequestError> {
-        Request::new("POST", url, AddressPolicy::Any)?;
+        Request::event(url, String::new())?;
         Ok(Self {
             dispatcher,
             url: url.into(),

@@ -5,11 +5,11 @@ use serde_json::{Map, Value as Json, json};
 
 use super::kinds;
 use crate::blocks::Ty;
-use crate::definition::Document;
 use crate::definition::document::{InputDef, InputType};
 use crate::definition::error::{ErrorClass, WorkflowError};
 use crate::definition::selector::Selector;
 use crate::definition::step::{Member, Step};
+use crate::definition::{Document, InnerWorkflows};
 use crate::plan::step_outputs;
 use crate::values::kind;
 
@@ -22,14 +22,31 @@ const OUTPUTS: &str = "describing_workflow_outputs";
 /// `WorkflowDefinitionError` for a definition that cannot be read, for inputs that are used for two
 /// things at once or not as declared, and for outputs that refer to nothing.
 pub fn interface(definition: &Json) -> Result<Json, WorkflowError> {
-    let document = Document::parse(definition).map_err(|error| {
+    interface_with(definition, &InnerWorkflows::default())
+}
+
+/// The same, with what the host lends to inner workflows.
+///
+/// # Errors
+/// See [`interface`].
+pub fn interface_with(
+    definition: &Json,
+    inner: &InnerWorkflows<'_>,
+) -> Result<Json, WorkflowError> {
+    let document = Document::parse_with(definition, inner).map_err(|error| {
         let message = format!("the definition cannot be described: {}", error.message);
         refusal(INPUTS, message).with_inner(error.class.name(), error.message)
     })?;
     let inputs = document
         .inputs
         .iter()
-        .map(|input| Ok((&*input.name, input_kinds(&document, input)?)))
+        .map(|input| {
+            let kinds = match input.is_declared() {
+                true => input_kinds(&document, input)?,
+                false => input.kinds.clone(),
+            };
+            Ok((&*input.name, kinds))
+        })
         .collect::<Result<Vec<_>, WorkflowError>>()?;
     for step in &document.steps {
         check_targets(&document, step)?;
@@ -39,7 +56,9 @@ pub fn interface(definition: &Json) -> Result<Json, WorkflowError> {
         .iter()
         .map(|output| Ok((&*output.name, output_kinds(&document, &inputs, output)?)))
         .collect::<Result<Vec<_>, WorkflowError>>()?;
-    Ok(answer(&inputs, &outputs))
+    let declared = document.inputs.iter().filter(|i| i.is_declared()).count();
+    // Constants stand behind what is declared.
+    Ok(answer(&inputs[..declared], &outputs))
 }
 
 type Kinds = Vec<String>;

@@ -30,7 +30,7 @@ use crate::definition::document::ENGINE_VERSION;
 use crate::definition::error::{ErrorClass, WorkflowError};
 use crate::plan::step_outputs;
 
-pub use interface::interface;
+pub use interface::{interface, interface_with};
 pub use workload::{ModelFacts, workload, workload_with};
 
 /// The description of every block, with kinds, connections and the query language.

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::definition::testing;
+use crate::definition::{InnerWorkflows, testing};
 
 /// A recorded exchange.
 macro_rules! exchange {
@@ -94,7 +94,7 @@ fn the_workload_is_told_as_recorded() {
     };
     let mut exchange = exchange!("server/workload_spec");
     let definition = exchange["request"]["body"]["specification"].take();
-    let answer = workload_with(&definition, &facts).unwrap();
+    let answer = workload_with(&definition, &InnerWorkflows::default(), &facts).unwrap();
     assert!(same(&answer, &exchange["response"]["body"]), "{answer:#}");
 }
 

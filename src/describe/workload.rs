@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value as Json, json};
 
 use crate::blocks::{BlockSpec, Family};
+use crate::definition::InnerWorkflows;
 use crate::definition::document::ENGINE_VERSION;
 use crate::definition::error::WorkflowError;
 use crate::definition::step::FieldValue;
@@ -28,18 +29,20 @@ pub struct ModelFacts {
 /// # Errors
 /// Those of [`Plan::compile`].
 pub fn workload(definition: &Json) -> Result<Json, WorkflowError> {
-    workload_with(definition, &|_| None)
+    workload_with(definition, &InnerWorkflows::default(), &|_| None)
 }
 
-/// What running a definition takes. `facts` is asked for each model that a step names.
+/// What running a definition takes, with what the host lends to inner workflows. `facts` is asked
+/// for each model that a step names.
 ///
 /// # Errors
 /// Those of [`Plan::compile`].
 pub fn workload_with(
     definition: &Json,
+    inner: &InnerWorkflows<'_>,
     facts: &dyn Fn(&str) -> Option<ModelFacts>,
 ) -> Result<Json, WorkflowError> {
-    let plan = Plan::compile(definition)?;
+    let plan = Plan::compile_with(definition, inner)?;
     Ok(json!({
         "type": "workflow_introspection_v1",
         "execution_engine_version": ENGINE_VERSION,

@@ -33,6 +33,7 @@ const SOURCES: &[&str] = &[
     "avidemux",
     "h264parse",
     "h265parse",
+    "hlsdemux2",
     "matroskademux",
     "multipartdemux",
     "qtdemux",
@@ -44,7 +45,9 @@ const SOURCES: &[&str] = &[
     "rtpvp9depay",
     "rtspsrc",
     "souphttpsrc",
+    "srtsrc",
     "tsdemux",
+    "udpsrc",
     "v4l2src",
 ];
 

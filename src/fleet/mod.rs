@@ -19,6 +19,7 @@ pub mod declaration;
 mod declared;
 mod error;
 mod health;
+mod memory;
 mod pipeline;
 mod reference;
 mod report;
@@ -32,6 +33,7 @@ mod tests;
 mod updates;
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -54,10 +56,10 @@ use crate::blocks::{CacheStore, Services};
 use crate::clock::Clock;
 use crate::definitions::{DefinitionKey, DefinitionStore};
 use crate::engine::Engine;
-use crate::plan::Plan;
 use crate::sources::SourceSpec;
 use crate::streams::Figures;
 use crate::values::deserialise::InputOptions;
+use memory::Release;
 use pipeline::Pipeline;
 use runner::Built;
 
@@ -79,6 +81,8 @@ type Pipelines = IndexMap<Arc<str>, Arc<Pipeline>>;
 pub struct Fleet {
     host: Arc<Host>,
     pipelines: Arc<Mutex<Pipelines>>,
+    /// Pipelines that ended so far.
+    ended: Arc<AtomicU64>,
     _sweeper: Sender<Infallible>,
 }
 
@@ -116,12 +120,16 @@ impl Fleet {
         let pipelines: Arc<Mutex<Pipelines>> = Arc::default();
         let (sweeper, stopped) = bounded::<Infallible>(0);
         let swept = Arc::downgrade(&pipelines);
+        let ended: Arc<AtomicU64> = Arc::default();
+        let (gone, clock) = (ended.clone(), services.clock.clone());
         thread::Builder::new().name("fleet".into()).spawn(move || {
+            let mut release = Release::default();
             while stopped.recv_timeout(SWEEP) == Err(RecvTimeoutError::Timeout) {
-                match swept.upgrade() {
-                    Some(pipelines) => sweep(&pipelines),
-                    None => return,
-                }
+                let Some(pipelines) = swept.upgrade() else {
+                    return;
+                };
+                sweep(&pipelines, &gone);
+                release.look(gone.load(Ordering::Relaxed), &*clock);
             }
         })?;
         let host = Host {
@@ -132,6 +140,7 @@ impl Fleet {
         Ok(Self {
             host: Arc::new(host),
             pipelines,
+            ended,
             _sweeper: sweeper,
         })
     }
@@ -163,8 +172,9 @@ impl Fleet {
         let pipeline = Pipeline::new(id.clone(), spec, self.host.clone());
         let wanted = &pipeline.spec.definition;
         let fetched = wanted.fetch(&self.host.store, pipeline.clock())?;
-        let plan = Arc::new(Plan::compile(&fetched.definition)?);
         let services = pipeline.services.clone();
+        let key = services.api_key.clone();
+        let plan = Arc::new(wanted.compile(&fetched, &self.host.store, key)?);
         let engine = Engine::new(plan.clone(), services, InputOptions::default())?;
         let built = Built {
             fetched,
@@ -280,6 +290,7 @@ impl Fleet {
         if !pipeline.wait_end(GOING) {
             tracing::warn!(pipeline = %id, "what is left of it ends by itself");
         }
+        self.ended.fetch_add(1, Ordering::Relaxed);
         tracing::info!(pipeline = %id, "terminated");
         Ok(())
     }
@@ -390,11 +401,12 @@ fn health_of(pipeline: &Arc<Pipeline>) -> StreamHealth {
 
 /// Removes pipelines that ended and whose results were taken or are too old, and ends those that
 /// nobody consumes.
-fn sweep(pipelines: &Mutex<Pipelines>) {
+fn sweep(pipelines: &Mutex<Pipelines>, ended: &AtomicU64) {
     let all: Vec<Arc<Pipeline>> = lock(pipelines).values().cloned().collect();
     for pipeline in all.iter().filter(|pipeline| is_due(pipeline)) {
         tracing::info!(pipeline = %pipeline.id, "removed");
         pipeline.tell_stop();
+        ended.fetch_add(1, Ordering::Relaxed);
         let mut pipelines = lock(pipelines);
         let same = |known: &Arc<Pipeline>| Arc::ptr_eq(known, pipeline);
         if pipelines.get(&pipeline.id).is_some_and(same) {

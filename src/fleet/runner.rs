@@ -454,8 +454,10 @@ fn build(pipeline: &Pipeline) -> Result<Built, Problem> {
         kind: error.class.name(),
         message: error.to_string(),
     };
-    let plan = Arc::new(Plan::compile(&fetched.definition).map_err(failed)?);
     let services = pipeline.services.clone();
+    let (wanted, key) = (&pipeline.spec.definition, services.api_key.clone());
+    let plan = wanted.compile(&fetched, &pipeline.host.store, key);
+    let plan = Arc::new(plan.map_err(failed)?);
     let engine = Engine::new(plan.clone(), services, InputOptions::default()).map_err(failed)?;
     Ok(Built {
         fetched,

@@ -7,8 +7,12 @@ use serde_json::Value as Json;
 
 use super::results::ResultsPolicy;
 use crate::clock::Clock;
-use crate::definitions::{DefinitionError, DefinitionKey, DefinitionStore, Demand, Fetched};
+use crate::definition::error::WorkflowError;
+use crate::definitions::{
+    ApiKey, DefinitionError, DefinitionKey, DefinitionStore, Demand, Fetched, StoreLibrary,
+};
 use crate::engine::RuntimeInputs;
+use crate::plan::Plan;
 use crate::sources::{QueuePolicy, SourceSpec, SourceUri};
 use crate::streams::Pace;
 
@@ -37,6 +41,24 @@ impl Wanted {
                 Ok(Arc::new(Fetched::inline((**definition).clone(), clock)))
             }
         }
+    }
+
+    /// Compiles what was found. Inner workflows bring the key of this definition, or else the given
+    /// one. Waits for the definitions that they name.
+    ///
+    /// # Errors
+    /// See [`Plan::compile_with`].
+    pub(super) fn compile(
+        &self,
+        fetched: &Fetched,
+        store: &DefinitionStore,
+        api_key: Option<ApiKey>,
+    ) -> Result<Plan, WorkflowError> {
+        let library = match self {
+            Self::Key(key) => StoreLibrary::inside(store, key),
+            Self::Inline(_) => StoreLibrary::new(store, api_key),
+        };
+        Plan::compile_with(&fetched.definition, &library.inner_workflows())
     }
 
     /// What it is called.

@@ -3,6 +3,10 @@
 /// Intersection over union: computed in 64 bits, stored in 32 (thresholds are compared with that
 /// value); 0 where the union is empty or a coordinate is not a number.
 pub fn iou(a: &[f64; 4], b: &[f64; 4]) -> f32 {
+    // Most pairs of a crowd lie apart.
+    if a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1] {
+        return 0.0;
+    }
     let width = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
     let height = (a[3].min(b[3]) - a[1].max(b[1])).max(0.0);
     let shared = width * height;

@@ -13,14 +13,14 @@ use tokio::sync::Semaphore;
 
 use super::body::BodyLimits;
 use super::plans::Plans;
-use super::process::Process;
+use super::process::{Process, RunningStream};
 use super::rejection::Rejection;
 use super::traffic::Traffic;
 use crate::blocks::Services;
-use crate::definitions::{
-    ApiKey, DefinitionKey, Demand, Fetched, StoreLibrary, key::LOCAL_WORKSPACE,
-};
+use crate::definitions::{ApiKey, Demand, Fetched, StoreLibrary};
+use crate::delivery::RemoteWorkflows;
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
+use crate::fleet::Fleet;
 use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;
@@ -51,6 +51,10 @@ pub struct ServerSettings {
     pub workspaces: Vec<String>,
     /// `LEGACY_ROUTE_ENABLED`, true.
     pub legacy_route: bool,
+    /// `ENABLE_BUILDER`, false: whether the local editor's routes exist.
+    pub builder: bool,
+    /// `BUILDER_ORIGIN`: where the page of the editor loads it from.
+    pub builder_origin: String,
     /// Folder of what is saved by the local editor (`MODEL_CACHE_DIR`).
     pub cache_dir: PathBuf,
 }
@@ -74,6 +78,8 @@ impl Default for ServerSettings {
             server_id: uuid::Uuid::new_v4().simple().to_string()[..6].to_owned(),
             workspaces: Vec::new(),
             legacy_route: true,
+            builder: false,
+            builder_origin: "https://app.roboflow.com".into(),
             cache_dir: PathBuf::from("/tmp/cache"),
         }
     }
@@ -91,6 +97,8 @@ pub struct App {
     pub settings: ServerSettings,
     /// What was asked and answered.
     pub traffic: Traffic,
+    /// Pipelines that clients and the file of streams start.
+    pub fleet: Arc<Fleet>,
     plans: Plans,
     turns: Arc<Semaphore>,
     /// Workspaces by the hash of a key, and until when that is believed.
@@ -116,6 +124,8 @@ pub struct Order {
     pub name_definition: bool,
     /// The caller's key.
     pub api_key: Option<ApiKey>,
+    /// Dispatches of inner workflows that led to this run.
+    pub dispatch_depth: u32,
 }
 
 /// What came of a run.
@@ -130,12 +140,14 @@ impl App {
         process: Arc<Process>,
         services: Services,
         input: InputOptions,
+        fleet: Arc<Fleet>,
         settings: ServerSettings,
     ) -> Self {
         Self {
             plans: Plans::new(settings.plans),
             turns: Arc::new(Semaphore::new(settings.workers.get())),
             traffic: Traffic::default(),
+            fleet,
             workspaces: DashMap::new(),
             process,
             services,
@@ -158,15 +170,7 @@ impl App {
         demand: Demand,
     ) -> Result<Arc<Fetched>, Rejection> {
         let store = &self.process.store;
-        let in_folder = workspace == LOCAL_WORKSPACE
-            && store.settings().folder.is_some()
-            && store
-                .folder_names()
-                .is_ok_and(|names| names.iter().any(|name| name == workflow));
-        let key = match in_folder {
-            true => DefinitionKey::folder(workflow),
-            false => DefinitionKey::workflow(workspace, workflow, version, api_key),
-        };
+        let key = store.key_of(workspace, workflow, version, api_key);
         Ok(store.get(&key, demand).await?)
     }
 
@@ -199,12 +203,26 @@ impl App {
         self.process.store.settings().api_key.is_some()
     }
 
+    /// The streams of the process: its own and those of the fleet that run.
+    pub fn streams(&self) -> Vec<RunningStream> {
+        let of_fleet = self.fleet.streams().into_iter().filter_map(|stream| {
+            Some(RunningStream {
+                name: stream.id,
+                definition: stream.definition,
+                figures: stream.figures?,
+                cache: stream.cache,
+            })
+        });
+        self.process.streams().into_iter().chain(of_fleet).collect()
+    }
+
     /// Whether all that has to be there for the first request is there.
     pub fn is_ready(&self) -> bool {
         self.services.models.preloading().is_done()
     }
 
-    /// The plan of a definition.
+    /// The plan of a definition, for the caller with this key. Waits for definitions that inner
+    /// workflows name.
     ///
     /// # Errors
     /// If it does not compile.
@@ -249,8 +267,15 @@ impl App {
     /// If the definition does not compile or a block refuses its parameters.
     pub fn engine(&self, order: &Order) -> Result<Engine, Rejection> {
         let plan = self.plan(&order.fetched, order.api_key.as_ref())?;
+        let remote = &self.services.remote;
+        let own_key = order.api_key.as_ref().map(|key| key.expose().into());
         let services = Services {
             cache: Arc::default(),
+            remote: Arc::new(RemoteWorkflows {
+                depth: order.dispatch_depth,
+                api_key: own_key.or_else(|| remote.api_key.clone()),
+                ..(**remote).clone()
+            }),
             disable_sinks: order.disable_sinks || self.services.disable_sinks,
             profile: order.profile.clone(),
             api_key: order.api_key.clone(),

@@ -13,8 +13,8 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
 use super::rejection::Rejection;
@@ -27,6 +27,9 @@ pub struct BodyLimits {
     /// Time from the head of a request to the end of its body.
     pub time: Duration,
 }
+
+/// Bytes beyond the limit that are read before a client is cut off.
+const MOST_THROWN_AWAY: usize = 1 << 30;
 
 /// The media type of a request, without parameters and in lower case.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
@@ -43,18 +46,42 @@ pub async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limits.bytes as u64) {
-        return Err(Rejection::too_large(limits.bytes));
-    }
-    let collected = Limited::new(body, limits.bytes).collect();
-    match tokio::time::timeout(limits.time, collected).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Rejection::too_large(limits.bytes)),
-        Ok(Err(_)) => Err(Rejection::bad_request("the body of the request broke off")),
+    let fits = announced.is_none_or(|length| length <= limits.bytes as u64);
+    match tokio::time::timeout(limits.time, collect(body, limits.bytes, fits)).await {
+        Ok(collected) => collected,
+        Err(_) if !fits => Err(Rejection::too_large(limits.bytes)),
         Err(_) => Err(Rejection::message(
             StatusCode::REQUEST_TIMEOUT,
             "the body of the request took too long",
         )),
+    }
+}
+
+/// Gathers a body. What is too much is read and thrown away: a client that is cut off while it sends
+/// never sees the answer.
+async fn collect(mut body: Body, limit: usize, mut fits: bool) -> Result<Bytes, Rejection> {
+    let mut gathered = BytesMut::new();
+    let mut thrown_away = 0;
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|_| Rejection::bad_request("the body of the request broke off"))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        fits = fits && gathered.len() + data.len() <= limit;
+        if fits {
+            gathered.extend_from_slice(&data);
+            continue;
+        }
+        gathered = BytesMut::new();
+        thrown_away += data.len();
+        if thrown_away > MOST_THROWN_AWAY {
+            break;
+        }
+    }
+    match fits {
+        true => Ok(gathered.freeze()),
+        false => Err(Rejection::too_large(limit)),
     }
 }
 

@@ -16,8 +16,9 @@ use super::layers::Stamped;
 use super::rejection::Rejection;
 use super::table::Route;
 use super::{body, caller};
+use crate::definition::InnerWorkflows;
 use crate::definition::error::WorkflowError;
-use crate::definitions::{ApiKey, Demand};
+use crate::definitions::{ApiKey, Demand, StoreLibrary};
 use crate::describe::{self, ModelFacts};
 
 type Shared = State<Arc<App>>;
@@ -58,14 +59,33 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// What is told of a definition.
-type Description = fn(&App, &Value) -> Result<Value, WorkflowError>;
+type Description = fn(&App, &Value, &InnerWorkflows<'_>) -> Result<Value, WorkflowError>;
 
-fn interface(_: &App, definition: &Value) -> Result<Value, WorkflowError> {
-    describe::interface(definition)
+fn interface(
+    _: &App,
+    definition: &Value,
+    inner: &InnerWorkflows<'_>,
+) -> Result<Value, WorkflowError> {
+    describe::interface_with(definition, inner)
+}
+
+/// Describes a definition for the caller with this key. Waits for what inner workflows name.
+fn tell(
+    app: &App,
+    definition: &Value,
+    key: Option<ApiKey>,
+    describe: Description,
+) -> Result<Value, WorkflowError> {
+    let library = StoreLibrary::new(&app.process.store, key);
+    describe(app, definition, &library.inner_workflows())
 }
 
 /// Models are told as far as the server knows them: none is fetched for that.
-fn workload(app: &App, definition: &Value) -> Result<Value, WorkflowError> {
+fn workload(
+    app: &App,
+    definition: &Value,
+    inner: &InnerWorkflows<'_>,
+) -> Result<Value, WorkflowError> {
     let facts = |id: &str| {
         let info = app.services.models.info(id).ok()?;
         Some(ModelFacts {
@@ -74,7 +94,7 @@ fn workload(app: &App, definition: &Value) -> Result<Value, WorkflowError> {
             task: info.task,
         })
     };
-    describe::workload_with(definition, &facts)
+    describe::workload_with(definition, inner, &facts)
 }
 
 async fn interface_inline(
@@ -139,11 +159,11 @@ async fn describe_inline(
     let key = fields.text("api_key");
     fields.required_object("specification");
     fields.finish()?;
-    ask_for_key(&app, &headers, key)?;
+    let key = ask_for_key(&app, &headers, key)?;
     let definition = object.remove("specification").unwrap_or_default();
     let told = {
         let worker = app.clone();
-        app.work(move || Ok(describe(&worker, &definition)?))
+        app.work(move || Ok(tell(&worker, &definition, key, describe)?))
             .await?
     };
     Ok(Json(told).into_response())
@@ -165,12 +185,12 @@ async fn describe_by_name(
     let key = ask_for_key(&app, &headers, key)?;
     let demand = Demand::of(use_cache);
     let fetched = app
-        .definition(&workspace, &workflow, version, key, demand)
+        .definition(&workspace, &workflow, version, key.clone(), demand)
         .await?;
     let stamp = fetched.stamp.clone();
     let told = {
         let worker = app.clone();
-        app.work(move || Ok(describe(&worker, &fetched.definition)?))
+        app.work(move || Ok(tell(&worker, &fetched.definition, key, describe)?))
             .await?
     };
     let mut response = Json(told).into_response();

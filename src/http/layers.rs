@@ -84,6 +84,7 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
         name_definition(headers, stamp, &app);
     }
     drop(under_way);
+    rest(&app);
     tracing::info!(
         target: "millrace::http",
         request = id,
@@ -95,6 +96,22 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
         "answered"
     );
     response
+}
+
+/// Gives memory that requests have freed back to the system when the last of a burst is answered.
+fn rest(app: &Arc<App>) {
+    const QUIET: Duration = Duration::from_secs(2);
+    if !app.traffic.may_rest() {
+        return;
+    }
+    let app = app.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(QUIET).await;
+        if app.traffic.rested() {
+            // A thread of its own: it may take milliseconds.
+            let _ = tokio::task::spawn_blocking(crate::allocator::release).await;
+        }
+    });
 }
 
 /// A client's own id if it is a UUID of version 4, else a new one.

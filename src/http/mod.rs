@@ -11,6 +11,7 @@
 mod app;
 mod blocks;
 mod body;
+mod builder;
 mod caller;
 mod fields;
 mod images;
@@ -65,8 +66,14 @@ pub fn routes() -> Vec<Route> {
 /// The router of a server of workflows.
 pub fn router(app: Arc<App>) -> Router {
     let operation = operation::routes().with_state(app.process.clone());
-    table::router(routes())
+    let pipelines = pipelines::routes(app.fleet.clone(), &app.settings);
+    let mut all = routes();
+    if app.settings.builder {
+        all.extend(builder::routes());
+    }
+    table::router(all)
         .merge(operation)
+        .merge(pipelines)
         .fallback(service::unknown)
         .method_not_allowed_fallback(service::unknown)
         .layer(from_fn_with_state(app.clone(), layers::workspaces))

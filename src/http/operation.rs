@@ -19,14 +19,13 @@ pub const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The routes without those that a server of workflows answers in its own way.
 pub fn routes() -> Router<Arc<Process>> {
-    Router::new()
-        .route("/freshness", get(freshness))
-        .route("/definitions/refresh", post(refresh))
+    Router::new().route("/definitions/refresh", post(refresh))
 }
 
 /// All routes of a process that serves nothing else.
 pub fn alone(process: Arc<Process>) -> Router {
     routes()
+        .route("/freshness", get(freshness))
         .route("/healthz", get(async || Json(json!({"status": "healthy"}))))
         .route("/metrics", get(figures))
         .with_state(process)

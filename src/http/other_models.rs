@@ -16,6 +16,7 @@ use super::infer::{not_in_this_build, watched};
 use super::rejection::Rejection;
 use super::table::Route;
 use super::{body, caller};
+use crate::models::usage;
 
 /// How a family names its model: the field of the version, the prefix of the id, and the default.
 struct Family {
@@ -183,6 +184,7 @@ async fn look_up(
     let key = caller::api_key(&headers, app.settings.keys_from_headers, key);
     let worker = app.clone();
     let work = move || -> Result<(), Rejection> {
+        usage::note(&id, None);
         match worker.services.models.task_for(&id, key.as_ref()) {
             Ok(_) => Err(not_in_this_build(family.path)),
             Err(error) if family.guarded && error.status() == 404 => Err(Rejection::message(

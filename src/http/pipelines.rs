@@ -31,7 +31,10 @@ struct Shared {
 }
 
 /// The routes of a fleet.
-pub fn routes(fleet: Arc<Fleet>, settings: &ServerSettings) -> Router {
+pub fn routes<S: Clone + Send + Sync + 'static>(
+    fleet: Arc<Fleet>,
+    settings: &ServerSettings,
+) -> Router<S> {
     let shared = Shared {
         fleet,
         limits: settings.body,

@@ -146,7 +146,9 @@ mod tests {
         impl Library for Shelf {
             fn definition(&self, _: &Reference) -> Result<serde_json::Value, LibraryError> {
                 self.0.set(self.0.get() + 1);
-                Ok((*definition(1).definition).clone())
+                let mut inner = (*definition(1).definition).clone();
+                inner["steps"] = json!([{"type": "roboflow_core/current_time@v1", "name": "now"}]);
+                Ok(inner)
             }
         }
         let naming = json!({

@@ -64,8 +64,12 @@ impl Process {
 
     /// The state of server, definitions, models and streams.
     pub fn freshness(&self) -> Value {
+        self.freshness_with(&self.streams())
+    }
+
+    /// The same with these streams.
+    pub(super) fn freshness_with(&self, streams: &[RunningStream]) -> Value {
         let now = self.clock.now();
-        let streams = self.streams();
         let definitions: Vec<Value> = self
             .store
             .freshness()

@@ -45,6 +45,16 @@ pub fn routes() -> Vec<Route> {
             "Whether it is ready for requests",
             get(readiness),
         ),
+        route(
+            "/freshness",
+            "How fresh server, definitions and models are",
+            get(freshness),
+        ),
+        route(
+            "/outbox",
+            "Events that wait for their receivers",
+            get(outbox),
+        ),
         route("/metrics", "Figures for Prometheus", get(figures)),
         route("/logs", "The last lines of the log", get(log_lines)),
         route(
@@ -58,7 +68,7 @@ pub fn routes() -> Vec<Route> {
 
 async fn start_page(State(app): Shared) -> Html<String> {
     let definitions = app.process.store.freshness().len();
-    let streams = app.process.streams().len();
+    let streams = app.streams().len();
     Html(format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>millrace</title>\
          <style>body{{font:16px system-ui;margin:4em auto;max-width:40em}}</style>\
@@ -87,8 +97,13 @@ async fn info(State(app): Shared) -> Json<Value> {
     }))
 }
 
-async fn healthz() -> Json<Value> {
-    Json(json!({"status": "healthy"}))
+/// With streams, how each of them is: a camera that is away makes the server `degraded`, not ill.
+async fn healthz(State(app): Shared) -> Json<Value> {
+    let mut health = app.fleet.health_json();
+    if let (Some(told), true) = (health.as_object_mut(), app.fleet.list().is_empty()) {
+        told.remove("streams");
+    }
+    Json(health)
 }
 
 async fn readiness(State(app): Shared) -> Response {
@@ -101,8 +116,18 @@ async fn readiness(State(app): Shared) -> Response {
     }
 }
 
+async fn freshness(State(app): Shared) -> Result<Json<Value>, Rejection> {
+    let told = tokio::task::spawn_blocking(move || app.process.freshness_with(&app.streams()));
+    Ok(Json(told.await?))
+}
+
+async fn outbox(State(app): Shared) -> Result<Json<Value>, Rejection> {
+    let told = tokio::task::spawn_blocking(move || app.services.dispatcher.outbox_report());
+    Ok(Json(told.await?))
+}
+
 async fn figures(State(app): Shared) -> Response {
-    let mut text = metrics::text(&app.process.streams());
+    let mut text = metrics::text(&app.streams());
     app.traffic.write(&mut text);
     text.push_str(&format!(
         "# HELP millrace_plans Compiled definitions that are kept.\n# TYPE millrace_plans gauge\n\

@@ -4,7 +4,7 @@
 //! models are those that could be had.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -27,6 +27,7 @@ pub struct Traffic {
     /// Paths that asked for each model.
     paths: DashMap<String, Vec<String>>,
     under_way: AtomicU64,
+    resting: AtomicBool,
 }
 
 /// Requests that are counted together.
@@ -71,6 +72,22 @@ impl Traffic {
     pub fn begin(&self) -> UnderWay<'_> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay(&self.under_way)
+    }
+
+    /// Whether no request is under way and nobody waits yet to use that; who is told so has to call
+    /// [`Self::rested`].
+    pub fn may_rest(&self) -> bool {
+        self.is_quiet() && !self.resting.swap(true, Ordering::Relaxed)
+    }
+
+    /// Ends what [`Self::may_rest`] began; answers whether it is still quiet.
+    pub fn rested(&self) -> bool {
+        self.resting.store(false, Ordering::Relaxed);
+        self.is_quiet()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) == 0
     }
 
     /// A request was answered.

@@ -72,6 +72,7 @@ struct Common {
     profiling: bool,
     disable_sinks: bool,
     name_definition: bool,
+    dispatch_depth: u32,
 }
 
 /// The fields that every run has; `own` reads those of one route.
@@ -88,7 +89,7 @@ fn read_run<T>(
     let profiling = fields.flag("enable_profiling", false);
     fields.text("workflow_id");
     let disable_sinks = fields.flag("disable_sinks", false);
-    dispatch_depth(&mut fields);
+    let dispatch_depth = dispatch_depth(&mut fields);
     let name_definition = fields.flag("include_definition", false);
     let own = own(&mut fields);
     fields.finish()?;
@@ -102,15 +103,16 @@ fn read_run<T>(
         profiling,
         disable_sinks,
         name_definition,
+        dispatch_depth,
     };
     Ok((common, own))
 }
 
 /// `inner_workflow_dispatch_depth` is a strict integer from 0 on.
-fn dispatch_depth(fields: &mut Fields<'_>) {
+fn dispatch_depth(fields: &mut Fields<'_>) -> u32 {
     let name = "inner_workflow_dispatch_depth";
     let Some(value) = fields.get(name) else {
-        return;
+        return 0;
     };
     let place = json!(["body", name]);
     match value.as_i64() {
@@ -119,8 +121,9 @@ fn dispatch_depth(fields: &mut Fields<'_>) {
             let text = "Input should be greater than or equal to 0";
             fields.refuse("greater_than_equal", place, text, value);
         }
-        Some(_) => {}
+        Some(depth) => return u32::try_from(depth).unwrap_or(u32::MAX),
     }
+    0
 }
 
 async fn run_inline(
@@ -183,6 +186,7 @@ async fn run(
         profile,
         name_definition: common.name_definition,
         api_key: common.api_key,
+        dispatch_depth: common.dispatch_depth,
     };
     let worker = app.clone();
     let work = move || Ok(usage::watch(|| worker.execute(order)));
@@ -213,6 +217,7 @@ async fn validate(State(app): Shared, request: Request<Body>) -> Result<Response
         profile: None,
         name_definition: false,
         api_key: None,
+        dispatch_depth: 0,
     };
     app.work(move || worker.engine(&order).map(drop)).await?;
     Ok(Json(json!({"status": "ok"})).into_response())

@@ -68,18 +68,20 @@ pub fn mix(
     )
 }
 
-/// The image faded towards a colour: `image * (1 - opacity) + colour * opacity`.
+/// The image faded towards a colour: `image * (1 - opacity) + colour * opacity`. A gray image takes the
+/// blue of the colour.
 pub fn tinted(pixels: &Matrix, color: Color, opacity: f64) -> opencv::Result<Matrix> {
-    let ramp: Vec<u8> = (0..=u8::MAX).flat_map(|v| [v; 3]).collect();
+    let channels = pixels.channels.min(3);
+    let ramp = (0..=u8::MAX).flat_map(|v| std::iter::repeat_n(v, channels));
     let table = Matrix {
         width: 256,
         height: 1,
-        channels: 3,
-        data: ramp,
+        channels,
+        data: ramp.collect(),
     };
-    let flat = Matrix::filled(256, 1, &color.bgr());
+    let flat = Matrix::filled(256, 1, &color.bgr()[..channels]);
     let (from, to) = (view(&table)?, view(&flat)?);
-    let table = produce(256, 1, 3, |out| {
+    let table = produce(256, 1, channels, |out| {
         add_weighted(&from, 1.0 - opacity, &to, opacity, 0.0, out, -1)
     })?;
     let (source, table) = (view(pixels)?, view(&table)?);

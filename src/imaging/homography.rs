@@ -1,7 +1,10 @@
 //! Maps of one plane to another as a camera sees them: 3 × 3 matrices.
 
-use opencv::core::{Mat, MatTraitConst, Point2f, Vector};
+use opencv::core::{BORDER_CONSTANT, Mat, MatTraitConst, Point2f, Scalar, Size, Vector};
 use opencv::imgproc;
+
+use super::{produce, view};
+use crate::values::Matrix;
 
 /// A perspective map, row by row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,8 +45,25 @@ impl Homography {
         Self(moved)
     }
 
+    /// An image seen through the map, `width` by `height` pixels; black where it does not reach.
+    pub fn warped(&self, pixels: &Matrix, width: usize, height: usize) -> opencv::Result<Matrix> {
+        let source = view(pixels)?;
+        let matrix = self.matrix()?;
+        produce(width, height, pixels.channels, |out| {
+            imgproc::warp_perspective(
+                &source,
+                out,
+                &matrix,
+                Size::new(width as i32, height as i32),
+                imgproc::INTER_LINEAR,
+                BORDER_CONSTANT,
+                Scalar::all(0.0),
+            )
+        })
+    }
+
     /// The matrix as OpenCV takes it.
-    pub fn matrix(&self) -> opencv::Result<Mat> {
+    fn matrix(&self) -> opencv::Result<Mat> {
         Mat::from_slice(&self.0)?.reshape(1, 3)?.try_clone()
     }
 }

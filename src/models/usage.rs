@@ -26,7 +26,7 @@ pub fn watch<T>(work: impl FnOnce() -> T) -> (T, Vec<ModelUse>) {
 }
 
 /// Notes that a model is used, also one that cannot be had.
-pub(super) fn note(id: &str, loaded_in: Option<Duration>) {
+pub(crate) fn note(id: &str, loaded_in: Option<Duration>) {
     USES.with_borrow_mut(|uses| {
         let Some(uses) = uses else { return };
         match uses.iter_mut().find(|known| known.id == id) {

@@ -293,10 +293,7 @@ impl Graph {
         name: &str,
         selector: &Selector,
     ) -> Result<OutputSource, WorkflowError> {
-        let missing = |details: String| {
-            let details = details + &self.inner_outputs(selector);
-            Err(missing_output(name, details))
-        };
+        let missing = |details: String| Err(missing_output(name, details));
         match selector {
             Selector::Input(input) => match self.inputs.get(input) {
                 Some(&i) => Ok(OutputSource::Input(i)),
@@ -307,11 +304,11 @@ impl Graph {
                     Some(o) => Ok(OutputSource::Step(s, o)),
                     None => missing(self.no_such_output(s, step, output)),
                 },
-                None => Err(missing_step(name, step)),
+                None => self.no_step(name, step, selector),
             },
             Selector::AllOutputs(step) => match self.steps.get(step) {
                 Some(&s) => Ok(OutputSource::AllOf(s)),
-                None => Err(missing_step(name, step)),
+                None => self.no_step(name, step, selector),
             },
             Selector::Step(_) => missing(format!(
                 "{selector} is a step; write {selector}.<output> or {selector}.*"
@@ -320,6 +317,14 @@ impl Graph {
                 "{selector} refers to nothing; write $inputs.<name>, $steps.<step>.<output> or $steps.<step>.*"
             )),
         }
+    }
+
+    /// The error of an output that shows a step that is not there.
+    fn no_step<T>(&self, name: &str, step: &str, selector: &Selector) -> Result<T, WorkflowError> {
+        Err(match self.inner_outputs(selector) {
+            hint if hint.is_empty() => missing_step(name, step),
+            hint => missing_output(name, format!("{selector} refers to no step{hint}")),
+        })
     }
 
     /// Steps by longest path from the start, then by definition order.

@@ -7,7 +7,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
-use super::{LostReason, SourceError, SourceUri, memory};
+use super::{LostReason, SourceError, SourceUri};
 use crate::redact::{Redacted, scrub};
 
 /// Starts GStreamer; further calls cost nothing.
@@ -15,7 +15,6 @@ pub(crate) fn init() -> Result<(), SourceError> {
     static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
     STARTED
         .get_or_init(|| {
-            memory::limit();
             gst::init().map_err(|e| e.to_string())?;
             prefer_reference_decoders();
             quieten();
@@ -62,9 +61,8 @@ pub(crate) fn package_of_element(factory: &str) -> &'static str {
     match factory {
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "multipartdemux" | "qtdemux" | "matroskademux" | "rtspsrc" | "mp4mux" | "v4l2src"
-        | "jpegdec" | "souphttpsrc" | "videoflip" | "vp8dec" | "vp9dec" => {
-            "gstreamer1.0-plugins-good"
-        }
+        | "jpegdec" | "souphttpsrc" | "udpsrc" | "hlsdemux2" | "videoflip" | "vp8dec"
+        | "vp9dec" => "gstreamer1.0-plugins-good",
         "h264parse" | "h265parse" | "av1dec" | "srtsrc" | "tsdemux" => "gstreamer1.0-plugins-bad",
         _ if factory.starts_with("avdec_") => "gstreamer1.0-libav",
         _ if factory.starts_with("rtp") => "gstreamer1.0-plugins-good",

@@ -32,7 +32,6 @@ mod figures;
 mod frame;
 pub(crate) mod gst;
 mod health;
-mod memory;
 mod mp4;
 mod name;
 mod outage;

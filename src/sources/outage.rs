@@ -13,8 +13,12 @@ use super::probe::Place;
 use super::supervisor::Signal;
 use super::{SourceError, SourceSpec, SourceUri};
 
-/// Longest wait while the port answers.
-const QUICK: Duration = Duration::from_secs(1);
+/// Longest wait while the port answers, for the first [`EAGER`] attempts of an outage.
+const QUICK: Duration = Duration::from_millis(600);
+/// Longest wait while the port answers, after that.
+const CALM: Duration = Duration::from_secs(1);
+/// Attempts after which an outage is none that is about to end.
+const EAGER: u32 = 20;
 
 /// Attempts with a wrong password before they become rare: cameras lock accounts.
 const PASSWORDS: u32 = 10;
@@ -70,9 +74,10 @@ impl Outage {
         let locks = matches!(error, SourceError::Unauthorized { .. }) && attempts > PASSWORDS;
         let began = Instant::now();
         let until = began + self.backoff.next();
+        let longest = if attempts <= EAGER { QUICK } else { CALM };
         let soonest = match locks {
             true => until,
-            false => until.min(began + self.backoff.jittered(QUICK)),
+            false => until.min(began + self.backoff.jittered(longest)),
         };
         let mut look_at = self.every.map(|_| began);
         loop {
@@ -141,14 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn a_long_wait_is_a_second_while_the_port_answers() {
+    fn a_long_wait_is_short_while_the_port_answers() {
         let camera = TcpListener::bind("127.0.0.1:0").unwrap();
         let uri = format!("rtsp://{}/x", camera.local_addr().unwrap());
         let mut outage = outage(&uri, Duration::from_secs(30));
-        let (wake, took) = wait(&mut outage, &refused(), 5);
-        assert_eq!(wake, Wake::Try);
-        assert!(took >= Duration::from_millis(790), "{took:?}");
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        for (attempts, least) in [(5, 470), (EAGER + 1, 790)] {
+            let (wake, took) = wait(&mut outage, &refused(), attempts);
+            assert_eq!(wake, Wake::Try);
+            assert!(took >= Duration::from_millis(least), "{took:?}");
+            assert!(took < Duration::from_secs(5), "{took:?}");
+        }
     }
 
     #[test]

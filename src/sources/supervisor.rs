@@ -18,7 +18,7 @@ use super::queue::Event;
 use super::running::{LOOK, Running};
 use super::shared::{Shared, SourceState};
 use super::verdict::{Listener, Outcome};
-use super::{LostReason, RtspTransport, SourceError, chain, memory};
+use super::{LostReason, RtspTransport, SourceError, chain};
 
 /// A connection that held for so long counts as a good one: the next outage starts with the shortest
 /// wait again.
@@ -74,7 +74,6 @@ impl Supervisor {
             shared.set_state(SourceState::Failed);
             shared.queue.finish(Err(error));
         }
-        memory::give_back();
     }
 
     fn run(mut self) {

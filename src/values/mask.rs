@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use super::Matrix;
 
+/// So many bits at most have a sum that a byte holds: sums of bytes are the fastest.
+const FULL: usize = 255;
+
 /// A binary mask of the size of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
@@ -103,7 +106,8 @@ impl Mask {
 
     /// Number of set pixels.
     pub fn area(&self) -> usize {
-        self.bits.iter().map(|&b| usize::from(b)).sum()
+        let chunks = self.bits.chunks(FULL);
+        chunks.map(|c| usize::from(c.iter().sum::<u8>())).sum()
     }
 
     /// Mean position `[x, y]` of the set pixels; `None` if nothing is set.
@@ -226,7 +230,9 @@ impl Mask {
             }
             let a = &self.bits[(y - ay) * aw + x1 - ax..(y - ay) * aw + x2 - ax];
             let b = &other.bits[(y - by) * bw + x1 - bx..(y - by) * bw + x2 - bx];
-            n += a.iter().zip(b).filter(|(a, b)| **a & **b != 0).count();
+            for (a, b) in a.chunks(FULL).zip(b.chunks(FULL)) {
+                n += usize::from(a.iter().zip(b).map(|(a, b)| a & b).sum::<u8>());
+            }
         }
         n
     }

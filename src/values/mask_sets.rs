@@ -52,11 +52,9 @@ pub fn intersection(masks: &[&Mask]) -> Option<Mask> {
 
 /// Intersection over union; 0 if neither covers anything.
 pub fn iou(a: &Mask, b: &Mask) -> f64 {
-    let shared = a.intersection(b);
-    let all = a.area() + b.area() - shared;
-    match all {
+    match a.intersection(b) {
         0 => 0.0,
-        all => shared as f64 / all as f64,
+        shared => shared as f64 / (a.area() + b.area() - shared) as f64,
     }
 }
 

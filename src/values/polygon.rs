@@ -22,9 +22,8 @@ pub fn outlines(mask: &Mask) -> Vec<Vec<[i64; 2]>> {
     found
         .iter()
         .map(|line| {
-            line.iter()
-                .map(|p| [i64::from(p.x), i64::from(p.y)])
-                .collect()
+            let points = line.as_slice().iter();
+            points.map(|p| [i64::from(p.x), i64::from(p.y)]).collect()
         })
         .collect()
 }

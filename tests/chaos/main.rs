@@ -48,6 +48,8 @@ fn cameras_come_back_and_leave_the_others_alone() {
         let filter = tracing_subscriber::EnvFilter::new(level);
         tracing_subscriber::fmt().with_env_filter(filter).init();
     }
+    // As the program does at its start.
+    millrace::allocator::set_up();
     let faults = number("MILLRACE_CHAOS", SHORT as u64) as usize;
     let seed = number("MILLRACE_SEED", 7);
     let cameras: Vec<Watched> = (0..CAMERAS).map(|i| Watched::start(i, seed)).collect();
@@ -74,8 +76,11 @@ fn cameras_come_back_and_leave_the_others_alone() {
     let quantile = if faults >= 300 { 0.99 } else { 0.9 };
     let slow = table.quantile(quantile);
     assert!(slow <= BACK_WITHIN, "{quantile} of recoveries: {slow:?}");
-    assert_eq!(after.threads, before.threads, "threads");
-    assert_eq!(after.descriptors, before.descriptors, "descriptors");
+    assert!(after.threads <= before.threads, "threads are left");
+    assert!(
+        after.descriptors <= before.descriptors,
+        "descriptors are left"
+    );
     let grown = after.memory - before.memory;
     assert!(grown <= MEMORY, "memory grew by {} MiB", grown >> 20);
 }

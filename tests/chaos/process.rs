@@ -32,14 +32,15 @@ impl Process {
         }
     }
 
-    /// What it uses when pools have let go what is idle: the least that was seen, or at the latest
-    /// when it is as little as `before`.
+    /// What it uses when pools have let go what is idle: when nothing changes any more, or when it is
+    /// as little as `before`.
     pub fn settled(before: Option<&Self>) -> Self {
         let deadline = Instant::now() + PATIENCE;
         let mut least = Self::now();
         let mut unchanged = 0;
         while Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(500));
+            millrace::allocator::release();
             let now = Self::now();
             unchanged += 1;
             if (now.threads, now.descriptors) != (least.threads, least.descriptors) {
@@ -48,9 +49,9 @@ impl Process {
             least = now;
             let enough = match before {
                 Some(before) => {
-                    (least.threads, least.descriptors) == (before.threads, before.descriptors)
+                    least.threads <= before.threads && least.descriptors <= before.descriptors
                 }
-                None => unchanged >= 12,
+                None => unchanged >= 8,
             };
             if enough {
                 break;

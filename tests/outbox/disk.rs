@@ -18,7 +18,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// A disk of 24 MB; none if this machine does not allow it.
+    /// A disk of 18 MB; none if this machine does not allow it.
     fn mount() -> Option<Self> {
         let disk = Self {
             folder: tempfile::tempdir().unwrap(),
@@ -26,7 +26,7 @@ impl Disk {
         let image = disk.folder.path().join("image");
         std::fs::File::create(&image)
             .unwrap()
-            .set_len(24 << 20)
+            .set_len(18 << 20)
             .unwrap();
         std::fs::create_dir(disk.path()).unwrap();
         let made = run("mkfs.ext4", &["-q", "-m", "0", path(&image)]);
@@ -201,7 +201,7 @@ fn a_full_disk_makes_those_wait_who_chose_to() {
     let poster = {
         let (dispatcher, url) = (dispatcher.clone(), url.clone());
         std::thread::spawn(move || {
-            for n in 0..8000 {
+            for n in 0..3000 {
                 let event = event(&url, "camera", format!("{n} {}", "x".repeat(4000)));
                 dispatcher.post(event).unwrap();
             }
@@ -214,7 +214,7 @@ fn a_full_disk_makes_those_wait_who_chose_to() {
     let receiver = Receiver::start_at(address, Vec::new(), Reply::status(200));
     poster.join().unwrap();
     wait_until("everything arrives", || dispatcher.counts().waiting == 0);
-    assert_eq!(numbers(&receiver), (0..8000).collect::<Vec<u64>>());
+    assert_eq!(numbers(&receiver), (0..3000).collect::<Vec<u64>>());
     dispatcher.close(Duration::from_secs(20));
     drop(dispatcher);
     whole(&disk);

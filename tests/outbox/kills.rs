@@ -75,7 +75,13 @@ fn nothing_is_lost_by_kill_9() {
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let thirds: Vec<Reply> = (0..400_000)
-        .map(|_| Reply::status(if random.next() % 3 == 0 { 503 } else { 200 }))
+        .map(|_| {
+            Reply::status(if random.next().is_multiple_of(3) {
+                503
+            } else {
+                200
+            })
+        })
         .collect();
     let receiver = Receiver::start(thirds.clone(), Reply::status(200));
     let url = receiver.url("/events");

@@ -11,6 +11,7 @@ mod command;
 mod disk;
 mod kills;
 mod outage;
+mod peers;
 
 use std::path::Path;
 use std::process::Command;

@@ -64,7 +64,7 @@ check("a named workflow and an array", result == [{"tag": "v1"}], result)
 result = client.run_workflow(**named, images={"image": picture}, parameters={"tag": 7})
 check("a PIL image and a parameter", result == [{"tag": 7}], result)
 result = client.run_workflow(**named, images={"image": [path, array, picture]})
-check("a batch", result == [{"tag": "v1"}] * 3, result)
+check("a batch that no output depends on", result == [{"tag": "v1"}], result)
 result = client.run_workflow(**named, images={"image": f"{pictures}/picture.png"})
 check("a URL that the client fetches", result == [{"tag": "v1"}], result)
 result = client.run_workflow(
@@ -90,7 +90,7 @@ for one in detected:
     check("its boxes", is_cat_and_dog(one["predictions"]["predictions"]), one["predictions"])
     # The client takes the picture out of its wrapping.
     check("its picture", isinstance(one["image"], str) and one["image"].startswith("/9j/"), one)
-old = client.infer_from_workflow(**named, images={"image": path})
+old = client.infer_from_workflow(workspace_name="test-workspace", workflow_name="tagged", images={"image": path})
 check("infer_from_workflow", old == [{"tag": "v1"}], old)
 
 # Models.

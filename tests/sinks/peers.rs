@@ -101,20 +101,31 @@ fn everybody_gets_the_mail_and_the_hidden_stand_in_no_header() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Peer::start(&["smtp", folder.path().to_str().unwrap()]);
     let sent = json!({"error": false, "message": "Notification sent successfully"});
-    let all = ["to@example.com", "b@example.com", "cc@example.com", "bcc@example.com"];
+    let all = [
+        "to@example.com",
+        "b@example.com",
+        "cc@example.com",
+        "bcc@example.com",
+    ];
     assert_eq!(exec(folder.path(), &mail_step(server.port, 1)), sent);
     let (mail, text) = server.mail();
     assert_eq!(mail["from"], "me@example.com");
     assert_eq!(mail["to"], json!(all));
     assert!(text.contains("Cc: cc@example.com\r\n"), "{text}");
     assert!(!text.to_lowercase().contains("bcc"), "{text}");
-    assert!(text.contains("text/plain") && text.contains("numbers.csv"), "{text}");
+    assert!(
+        text.contains("text/plain") && text.contains("numbers.csv"),
+        "{text}"
+    );
     let mut step = mail_step(server.port, 2);
     step["email_provider"] = json!("Custom SMTP");
     assert_eq!(exec(folder.path(), &step), sent);
     let (mail, text) = server.mail();
     assert_eq!(mail["to"], json!(all));
-    assert!(text.contains("multipart/related") && text.contains("text/html"), "{text}");
+    assert!(
+        text.contains("multipart/related") && text.contains("text/html"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -131,11 +142,18 @@ fn what_a_mail_server_says_against_a_mail_is_told() {
     assert!(failed(&step).contains("535"), "{}", failed(&step));
     let mut step = mail_step(server.port, 1);
     step["receiver_email"] = json!("unknown@example.com");
-    assert!(failed(&step).contains("no such person"), "{}", failed(&step));
+    assert!(
+        failed(&step).contains("no such person"),
+        "{}",
+        failed(&step)
+    );
     let other = tempfile::tempdir().unwrap();
     std::fs::write(other.path().join("ca.pem"), "").unwrap();
     let outputs = exec(other.path(), &mail_step(server.port, 1));
-    assert_eq!(outputs["error"], true, "a certificate that nobody vouches for: {outputs}");
+    assert_eq!(
+        outputs["error"], true,
+        "a certificate that nobody vouches for: {outputs}"
+    );
 }
 
 #[test]
@@ -160,8 +178,14 @@ fn objects_reach_s3_and_logs_grow() {
         places.push(text.split_once("s3://data/").unwrap().1.to_owned());
         sink.clock.advance(std::time::Duration::from_secs(1));
     }
-    assert!(places[0] == places[1] && places[1] != places[2], "{places:?}");
-    assert_eq!(object(&base, &places[0]), ("text/csv".into(), "h\n1\n1\n".into()));
+    assert!(
+        places[0] == places[1] && places[1] != places[2],
+        "{places:?}"
+    );
+    assert_eq!(
+        object(&base, &places[0]),
+        ("text/csv".into(), "h\n1\n1\n".into())
+    );
     assert_eq!(object(&base, &places[2]).1, "h\n1\n");
     let mut elsewhere = fields;
     elsewhere["bucket_name"] = json!("nowhere");

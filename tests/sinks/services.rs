@@ -66,13 +66,16 @@ fn slack(call: &Call, _: usize, base: &str) -> (u16, Json) {
     if call.header("authorization") != "Bearer t0ken" {
         return (200, json!({"ok": false, "error": "invalid_auth"}));
     }
-    (200, match &*call.line {
-        "POST /chat.postMessage" | "POST /files.completeUploadExternal" => json!({"ok": true}),
-        "POST /files.getUploadURLExternal" => {
-            json!({"ok": true, "file_id": "F1", "upload_url": format!("{base}/upload/1?a=b")})
-        }
-        _ => json!({"ok": false, "error": "unknown_method"}),
-    })
+    (
+        200,
+        match &*call.line {
+            "POST /chat.postMessage" | "POST /files.completeUploadExternal" => json!({"ok": true}),
+            "POST /files.getUploadURLExternal" => {
+                json!({"ok": true, "file_id": "F1", "upload_url": format!("{base}/upload/1?a=b")})
+            }
+            _ => json!({"ok": false, "error": "unknown_method"}),
+        },
+    )
 }
 
 fn slack_fields(token: &str) -> Json {
@@ -104,7 +107,12 @@ fn files_for_slack_go_to_the_address_that_it_names() {
     let mut fields = slack_fields("t0ken");
     fields["attachments"] = json!({"a b.csv": "1,2"});
     let sinks = all_at(&service.url());
-    let mut queued = SinkStep::new("roboflow_core/slack_notification@v1", fields, sinks, queueing());
+    let mut queued = SinkStep::new(
+        "roboflow_core/slack_notification@v1",
+        fields,
+        sinks,
+        queueing(),
+    );
     let answered = (false, "Notification sent in the background task".into());
     assert_eq!(queued.run(), answered);
     let counts = queued.services.dispatcher.close(Duration::from_secs(20));
@@ -120,7 +128,11 @@ fn files_for_slack_go_to_the_address_that_it_names() {
     );
     assert_eq!(calls[0].text(), "filename=a+b.csv&length=3");
     assert_eq!((&*calls[1].query, &*calls[1].text()), ("a=b", "1,2"));
-    assert_eq!(calls[1].header("authorization"), "", "no token to where files go");
+    assert_eq!(
+        calls[1].header("authorization"),
+        "",
+        "no token to where files go"
+    );
     assert_eq!(
         calls[2].json(),
         json!({"files": [{"id": "F1", "title": "a b.csv"}], "channel_id": "C1",
@@ -137,7 +149,12 @@ fn an_event_of_several_exchanges_is_tried_again_as_a_whole() {
     let mut fields = slack_fields("t0ken");
     fields["attachments"] = json!({"a.csv": "1,2"});
     let sinks = all_at(&service.url());
-    let mut queued = SinkStep::new("roboflow_core/slack_notification@v1", fields, sinks, queueing());
+    let mut queued = SinkStep::new(
+        "roboflow_core/slack_notification@v1",
+        fields,
+        sinks,
+        queueing(),
+    );
     assert!(!queued.run().0);
     let counts = queued.services.dispatcher.close(Duration::from_secs(20));
     assert_eq!((counts.delivered, counts.retried, counts.lost()), (1, 1, 0));
@@ -167,7 +184,10 @@ fn twilio_gets_texts_cut_to_their_limit() {
         })
     };
     let id = "roboflow_core/twilio_sms_notification@v1";
-    assert_eq!(step(id, fields("t0ken"), &service).run(), (false, SENT.into()));
+    assert_eq!(
+        step(id, fields("t0ken"), &service).run(),
+        (false, SENT.into())
+    );
     let call = &service.calls()[0];
     assert_eq!(call.line, "POST /2010-04-01/Accounts/AC1/Messages.json");
     assert_eq!(call.text(), "Body=0123+%5B...%5D&From=%2B1&To=%2B2");
@@ -184,13 +204,26 @@ fn pictures_go_to_twilio_by_address_and_nowhere_else() {
         "message": "x", "media_url": ["https://a/1.jpg", "https://a/2.jpg"],
     });
     let id = "roboflow_core/twilio_sms_notification@v2";
-    assert_eq!(step(id, fields.clone(), &service).run(), (false, SENT.into()));
+    assert_eq!(
+        step(id, fields.clone(), &service).run(),
+        (false, SENT.into())
+    );
     let form = service.calls()[0].text();
     assert!(form.ends_with("&MediaUrl=https%3A%2F%2Fa%2F1.jpg&MediaUrl=https%3A%2F%2Fa%2F2.jpg"));
-    let (error, text) = step(id, fields.clone(), &service).put("media_url", image()).run();
-    assert!(error && text.contains("give `media_url` an address"), "{text}");
-    let (error, text) = step(id, fields, &service).put("twilio_auth_token", Value::None).run();
-    assert!(error && text.starts_with("Custom Twilio requires"), "{text}");
+    let (error, text) = step(id, fields.clone(), &service)
+        .put("media_url", image())
+        .run();
+    assert!(
+        error && text.contains("give `media_url` an address"),
+        "{text}"
+    );
+    let (error, text) = step(id, fields, &service)
+        .put("twilio_auth_token", Value::None)
+        .run();
+    assert!(
+        error && text.starts_with("Custom Twilio requires"),
+        "{text}"
+    );
     assert_eq!(service.calls().len(), 1);
 }
 
@@ -208,7 +241,10 @@ fn the_platform_delivers_messages_and_mails() {
     let pictured = step(id, fields, &service).put("media_url", image()).run();
     assert_eq!(pictured, (false, sent.into()));
     let calls = service.calls();
-    assert_eq!((&*calls[0].line, &*calls[0].query), ("POST /apiproxy/twilio", "api_key=k3y"));
+    assert_eq!(
+        (&*calls[0].line, &*calls[0].query),
+        ("POST /apiproxy/twilio", "api_key=k3y")
+    );
     assert_eq!(calls[0].json()["force_mms"], true);
     assert_eq!(calls[1].json()["media_base64"][0]["mimeType"], "image/jpeg");
     assert!(calls[1].json().get("force_mms").is_none());
@@ -218,7 +254,10 @@ fn the_platform_delivers_messages_and_mails() {
     assert!(error && text.starts_with("To prevent spam"), "{text}");
     let body = service.calls()[2].json();
     assert_eq!(body["receiver_email"], json!(["a@x.org"]));
-    assert_eq!(body["message"], "{{ $parameters.n }}", "the platform puts values in");
+    assert_eq!(
+        body["message"], "{{ $parameters.n }}",
+        "the platform puts values in"
+    );
     assert_eq!(body["message_parameters"], json!({"n": 3}));
 }
 
@@ -242,7 +281,10 @@ fn upload(version: u8) -> (String, Json) {
         "image_name": "one", "registration_tags": ["a b"], "minutely_usage_limit": 2,
         "labeling_batches_recreation_frequency": "never",
     });
-    (format!("roboflow_core/roboflow_dataset_upload@v{version}"), fields)
+    (
+        format!("roboflow_core/roboflow_dataset_upload@v{version}"),
+        fields,
+    )
 }
 
 #[test]
@@ -259,18 +301,31 @@ fn images_are_uploaded_and_annotated() {
         calls[0].query,
         "api_key=k3y&batch=workflows_data_collector&inference_id=i-1&tag=a%20b"
     );
-    assert!(calls[0].text().contains("name=\"file\"; filename=\"imageToUpload\""));
+    assert!(
+        calls[0]
+            .text()
+            .contains("name=\"file\"; filename=\"imageToUpload\"")
+    );
     assert_eq!(calls[1].line, "POST /dataset/cars/annotate/ID%201");
     assert_eq!(calls[1].query, "api_key=k3y&name=one.json&prediction=true");
     let annotation = calls[1].json();
     assert_eq!(annotation["image"], json!({"width": 512, "height": 153}));
     assert_eq!(annotation["predictions"][0]["width"], 51.0);
-    uploading = uploading.put("predictions", Value::None).put("image_name", "twice".into());
+    uploading = uploading
+        .put("predictions", Value::None)
+        .put("image_name", "twice".into());
     assert_eq!(uploading.run(), (false, "Duplicated image".into()));
     uploading = uploading.put("image_name", "two".into());
-    assert_eq!(uploading.run(), (false, "Successfully registered image".into()));
+    assert_eq!(
+        uploading.run(),
+        (false, "Successfully registered image".into())
+    );
     let full = "Registration skipped due to usage quota exceeded";
-    assert_eq!(uploading.run(), (false, full.into()), "a duplicate gave its credit back");
+    assert_eq!(
+        uploading.run(),
+        (false, full.into()),
+        "a duplicate gave its credit back"
+    );
     uploading.clock.advance(Duration::from_secs(60));
     assert!(uploading.run().1.starts_with("Successfully"));
 }
@@ -298,7 +353,10 @@ fn attributes_go_to_inferences_and_to_images() {
     let fields = json!({"predictions": null, "field_name": "line", "field_value": "7"});
     let id = "RoboflowCustomMetadata";
     let mut some = step(id, fields.clone(), &service).put("predictions", boxes());
-    assert_eq!(some.run(), (false, "Custom metadata upload was successful".into()));
+    assert_eq!(
+        some.run(),
+        (false, "Custom metadata upload was successful".into())
+    );
     let call = &service.calls()[1];
     assert_eq!(call.line, "POST /ws/inference-stats/metadata");
     assert_eq!(
@@ -308,12 +366,22 @@ fn attributes_go_to_inferences_and_to_images() {
     let none = Value::detections(Detections::empty());
     assert!(step(id, fields, &service).put("predictions", none).run().0);
     let fields = json!({"source_id": "a/b", "metadata": {"x": 1}, "tags": ["x", "y", "x"]});
-    let mut image = step("roboflow_core/asset_library_attributes@v1", fields, &service);
-    assert_eq!(image.run(), (false, "Image attributes update submitted".into()));
+    let mut image = step(
+        "roboflow_core/asset_library_attributes@v1",
+        fields,
+        &service,
+    );
+    assert_eq!(
+        image.run(),
+        (false, "Image attributes update submitted".into())
+    );
     let calls = service.calls();
     let call = calls.last().unwrap();
     assert_eq!(call.line, "POST /ws/images/a%2Fb/metadata");
-    assert_eq!(call.json(), json!({"metadata": {"x": 1}, "addTags": ["y", "x"]}));
+    assert_eq!(
+        call.json(),
+        json!({"metadata": {"x": 1}, "addTags": ["y", "x"]})
+    );
 }
 
 #[test]
@@ -322,7 +390,10 @@ fn the_monitoring_gets_the_best_of_each_class_now_and_then() {
     let fields = json!({"predictions": null, "model_id": "m/1", "unique_aggregator_key": "u"});
     let id = "roboflow_core/model_monitoring_inference_aggregator@v1";
     let mut report = step(id, fields, &service).put("predictions", boxes());
-    let not_yet = (false, "Not in reporting range, skipping report. (Ok)".to_owned());
+    let not_yet = (
+        false,
+        "Not in reporting range, skipping report. (Ok)".to_owned(),
+    );
     assert_eq!(report.run(), not_yet);
     report.clock.advance(Duration::from_secs(4));
     assert_eq!(report.run(), not_yet);
@@ -353,12 +424,19 @@ fn events_go_to_the_platform_with_their_images() {
     assert_eq!(sink.run(), (false, "Vision event sent successfully".into()));
     let calls = service.calls();
     assert_eq!(service.lines()[0], "POST /vision-events/upload");
-    assert!(calls.iter().all(|call| call.header("authorization") == "Bearer k3y"));
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.header("authorization") == "Bearer k3y")
+    );
     let sent = calls[2].json();
     assert_eq!(sent["eventData"], json!({"result": "fail"}));
     assert_eq!(sent["customMetadata"], json!({"n": 1}));
     let image = &sent["images"][0];
-    assert_eq!((&image["sourceId"], &image["inputSourceId"]), (&json!("S1"), &json!("S1")));
+    assert_eq!(
+        (&image["sourceId"], &image["inputSourceId"]),
+        (&json!("S1"), &json!("S1"))
+    );
     assert_eq!(
         image["objectDetections"],
         json!([{"class": "car", "x": 150.0, "y": 200.0, "width": 100.0, "height": 200.0,
@@ -383,7 +461,10 @@ fn events_go_to_a_local_store_and_its_refusals_are_told() {
     assert_eq!(sink.run(), (false, written.into()));
     sink.clock.advance(Duration::from_secs(1));
     let (error, text) = sink.run();
-    assert!(error && text.contains("at capacity (529)") && text.ends_with("Detail: full"), "{text}");
+    assert!(
+        error && text.contains("at capacity (529)") && text.ends_with("Detail: full"),
+        "{text}"
+    );
     let call = &service.calls()[0];
     assert_eq!(call.header("x-api-key"), "st0re");
     assert_eq!(call.json()["event_schema"], "quality_check");

@@ -172,7 +172,10 @@ fn serve(book: &Mutex<Book>, mut connection: TcpStream) {
         let mut book = book.lock().expect("lock");
         book.asked.push(asked.clone());
         let date = (chrono::Utc::now() + book.ahead).to_rfc2822();
-        let workspace = query(&asked.target, "api_key").and_then(|key| book.keys.get(&key));
+        let bearer = asked.headers.get("authorization");
+        let bearer = bearer.and_then(|text| text.strip_prefix("Bearer ").map(str::to_owned));
+        let key = query(&asked.target, "api_key").or(bearer);
+        let workspace = key.and_then(|key| book.keys.get(&key));
         if asked.target.starts_with("/?") || (workspace.is_none() && !book.keys.is_empty()) {
             let (status, body) = match workspace {
                 Some(workspace) => (200, json!({"welcome": "here", "workspace": workspace})),

@@ -10,7 +10,7 @@ use millrace::definitions::ApiKey;
 use millrace::models::Source;
 use serde_json::{Value as Json, json};
 
-use crate::model_platform::{Manner, Route, fixture, md5_of, package};
+use crate::model_platform::{Manner, Route, fixture, md5_of};
 use crate::{DAY, SHAPES, Site, names_in, source};
 
 #[test]

@@ -60,7 +60,10 @@ fn the_older_protocol_fills_the_older_folders() {
             confidence: Confidence::Value(0.001),
             ..DetectParams::default()
         };
-        let found = model.detect(&[image.clone()], &params).unwrap().remove(0);
+        let found = model
+            .detect(std::slice::from_ref(&image), &params)
+            .unwrap()
+            .remove(0);
         (found.xyxy.to_vec(), found.confidence.unwrap().to_vec())
     };
     assert!(!found(&new).0.is_empty());

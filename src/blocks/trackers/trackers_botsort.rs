@@ -245,17 +245,20 @@ impl BotSort {
         by_confidence: bool,
     ) {
         let (all, frame) = (&self.tracks, round.frame);
-        let similarity = |i: usize, j: usize| {
-            let overlap = iou(&all[tracks[i]].corners(), &frame.boxes[rows[j]]);
+        let similarity = |corners: &[f64; 4], j: usize| {
+            let overlap = iou(corners, &frame.boxes[rows[j]]);
             if by_confidence {
                 overlap * frame.confidence(rows[j], 1.0) as f32
             } else {
                 overlap
             }
         };
-        let pairs = round
-            .matcher
-            .most_similar(tracks.len(), rows.len(), similarity, |_, _, s| s >= least);
+        let pairs = round.matcher.most_similar(
+            (tracks.len(), rows.len()),
+            least,
+            |i| all[tracks[i]].corners(),
+            similarity,
+        );
         for &(i, j) in pairs {
             let (track, row) = (&mut self.tracks[tracks[i]], rows[j]);
             track.hit(&frame.boxes[row]);

@@ -126,10 +126,10 @@ impl ByteTrack {
     ) {
         let (tracks, waiting, least) = (&self.tracks, &self.waiting, self.least_overlap);
         let pairs = self.matcher.most_similar(
-            waiting.len(),
-            rows.len(),
-            |i, j| iou(&tracks[waiting[i]].corners(), &frame.boxes[rows[j]]),
-            |_, _, overlap| overlap >= least,
+            (waiting.len(), rows.len()),
+            least,
+            |i| tracks[waiting[i]].corners(),
+            |corners, j| iou(corners, &frame.boxes[rows[j]]),
         );
         for &(i, j) in pairs {
             let track = &mut self.tracks[self.waiting[i]];

@@ -117,17 +117,19 @@ impl OcSort {
     fn by_overlap_and_direction(&mut self, frame: &Frame<'_>, reported: &mut Vec<(usize, i64)>) {
         let (tracks, rows, least) = (&self.tracks, &self.rows, self.least_overlap);
         let (weight, delta_t) = (self.direction_weight, self.delta_t);
-        let overlap = |i: usize, j: usize| iou(&tracks[i].corners(), &frame.boxes[rows[j]]);
+        let confidence = |j: usize| frame.confidence(rows[j], 1.0) as f32;
         let mut pairs = std::mem::take(&mut self.matcher);
-        let found = pairs.most_similar(
-            tracks.len(),
-            rows.len(),
+        let found = pairs.most_similar_with_bonus(
+            (tracks.len(), rows.len()),
+            least,
+            |i| tracks[i].corners(),
+            |corners, j| iou(corners, &frame.boxes[rows[j]]),
+            // A score is at most one half; the rest is for what rounding adds.
+            |j| (0.5 * weight * confidence(j)).abs() + 1e-5,
             |i, j| {
-                let confidence = frame.confidence(rows[j], 1.0) as f32;
                 let score = tracks[i].direction_score(&frame.boxes[rows[j]], delta_t);
-                overlap(i, j) + weight * (score * confidence)
+                weight * (score * confidence(j))
             },
-            |i, j, _| overlap(i, j) >= least,
         );
         self.accept(frame, found, reported);
         self.matcher = pairs;
@@ -138,10 +140,10 @@ impl OcSort {
         let least = self.least_overlap;
         let mut pairs = std::mem::take(&mut self.matcher);
         let found = pairs.most_similar(
-            waiting.len(),
-            rows.len(),
-            |i, j| iou(tracks[waiting[i]].last(), &frame.boxes[rows[j]]),
-            |_, _, overlap| overlap >= least,
+            (waiting.len(), rows.len()),
+            least,
+            |i| *tracks[waiting[i]].last(),
+            |corners, j| iou(corners, &frame.boxes[rows[j]]),
         );
         self.accept(frame, found, reported);
         self.matcher = pairs;

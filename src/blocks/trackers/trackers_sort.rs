@@ -74,10 +74,10 @@ impl Tracker for Sort {
         self.track_of.resize(frame.boxes.len(), None);
         let (tracks, least) = (&self.tracks, self.least_overlap);
         let pairs = self.matcher.most_similar(
-            tracks.len(),
-            frame.boxes.len(),
-            |i, j| iou(&tracks[i].corners(), &frame.boxes[j]),
-            |_, _, overlap| overlap >= least,
+            (tracks.len(), frame.boxes.len()),
+            least,
+            |i| tracks[i].corners(),
+            |corners, j| iou(corners, &frame.boxes[j]),
         );
         for &(i, j) in pairs {
             let track = &mut self.tracks[i];

@@ -150,24 +150,10 @@ fn hide_outside(
     mask: &Mask,
     background: &Background<'_>,
 ) -> Result<(), BlockError> {
-    let color = background_color(background.color)?.bgr();
-    let mut hidden = Matrix::filled(
-        pixels.width,
-        pixels.height,
-        &color[..pixels.channels.min(3)],
-    );
-    let channels = pixels.channels;
-    let [wx, wy, ww, _] = mask.window();
-    for (dy, bits) in mask.window_bits().chunks_exact(ww.max(1)).enumerate() {
-        let start = ((wy + dy) * pixels.width + wx) * channels;
-        for (dx, _) in bits.iter().enumerate().filter(|(_, bit)| **bit != 0) {
-            let at = start + dx * channels..start + (dx + 1) * channels;
-            hidden.data[at.clone()].copy_from_slice(&pixels.data[at]);
-        }
-    }
-    let whole = [0, 0, pixels.width, pixels.height];
-    let opacity = background.opacity;
-    blend::mix(pixels, whole, &hidden, opacity, 1.0 - opacity)?;
+    let color = background_color(background.color)?;
+    let mut faded = blend::tinted(pixels, color, background.opacity)?;
+    blend::copy_masked(&mut faded, pixels, mask)?;
+    *pixels = faded;
     Ok(())
 }
 

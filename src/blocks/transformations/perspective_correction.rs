@@ -19,14 +19,11 @@ mod polygons;
 
 use std::sync::Arc;
 
-use opencv::core::{BORDER_CONSTANT, Scalar, Size};
-use opencv::imgproc;
-
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Row, Ty, output,
 };
 use crate::geometry;
-use crate::imaging::{self, Homography};
+use crate::imaging::Homography;
 use crate::row;
 use crate::values::codec::DEFAULT_MAX_PIXELS;
 use crate::values::detections::column;
@@ -195,22 +192,7 @@ impl View {
     }
 
     fn warped(&self, image: &Image) -> Result<Image, BlockError> {
-        let pixels = image.pixels();
-        let source = imaging::view(pixels)?;
-        let matrix = self.map.matrix()?;
-        let size = Size::new(self.width as i32, self.height as i32);
-        let warped = imaging::produce(self.width, self.height, pixels.channels, |out| {
-            let linear = imgproc::INTER_LINEAR;
-            imgproc::warp_perspective(
-                &source,
-                out,
-                &matrix,
-                size,
-                linear,
-                BORDER_CONSTANT,
-                Scalar::all(0.0),
-            )
-        })?;
+        let warped = self.map.warped(image.pixels(), self.width, self.height)?;
         Ok(image.with_pixels(warped))
     }
 

@@ -15,8 +15,6 @@
 mod alignment;
 
 use alignment::{Found, Pair, aligned};
-use opencv::core::{BORDER_CONSTANT, Scalar, Size};
-use opencv::imgproc;
 
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
@@ -125,21 +123,7 @@ fn together(base: &Matrix, other: &Matrix, map: &Homography) -> opencv::Result<O
     }
     let (dx, dy) = ((-x1).max(0.0), (-y1).max(0.0));
     let (width, height) = (width as usize, height as usize);
-    let source = imaging::view(other)?;
-    let matrix = map.moved(dx, dy).matrix()?;
-    let mut canvas = imaging::produce(width, height, 3, |out| {
-        let size = Size::new(width as i32, height as i32);
-        let linear = imgproc::INTER_LINEAR;
-        imgproc::warp_perspective(
-            &source,
-            out,
-            &matrix,
-            size,
-            linear,
-            BORDER_CONSTANT,
-            Scalar::all(0.0),
-        )
-    })?;
+    let mut canvas = map.moved(dx, dy).warped(other, width, height)?;
     let (x, y) = (dx as usize, dy as usize);
     if x + base.width <= width && y + base.height <= height {
         imaging::blend::paste(&mut canvas, [x, y, base.width, base.height], base);

@@ -366,9 +366,9 @@ mod tests {
         assert!(!moving.counts(1, [20.0, 0.0], 25.0, at(1)));
         assert!(moving.counts(1, [25.0, 0.0], 25.0, at(2)));
         moving.clean(at(62));
-        assert_eq!(moving.tracks.len(), 1);
+        assert!(moving.tracks.find(1).is_some());
         moving.clean(at(73));
-        assert!(moving.tracks.is_empty());
+        assert!(moving.tracks.find(1).is_none());
         let fields = [("image", scene().into()), ("predictions", two(true).into())];
         let drawn = image_of(run(&BLOCK, &fields));
         assert_picture(drawn.pixels(), "visualizations/scene.png");

@@ -78,9 +78,21 @@ pub struct RunArgs {
     /// Post each result to this address, in order, with retries.
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
-    /// Post only results in which this output is true, e.g. `alarm` or `line.count_in`.
-    #[arg(long, value_name = "OUTPUT", requires = "webhook")]
+    /// Post or send only results in which this output is true, e.g. `alarm` or `line.count_in`.
+    #[arg(long, value_name = "OUTPUT")]
     webhook_when: Option<Condition>,
+    /// Publish each result over MQTT 5 with QoS 1: mqtt://user:pass@host:1883/TOPIC, mqtts:// with
+    /// TLS; `?retain=true` keeps the last one.
+    #[arg(long, value_name = "URL")]
+    mqtt: Option<String>,
+    /// Publish each result over NATS: nats://host:4222/SUBJECT, tls:// with TLS; `?ack=jetstream`
+    /// waits until a JetStream stream has stored it.
+    #[arg(long, value_name = "URL")]
+    nats: Option<String>,
+    /// Send each result to Redis: redis://host:6379/0?stream=NAME, or `?list=NAME`, or
+    /// `?channel=NAME`; rediss:// with TLS.
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
     /// Film of the annotated frames, H.264 in MP4; `-<stream>` is added for several sources.
     #[arg(long, value_name = "FILE.mp4")]
     video: Option<PathBuf>,
@@ -157,7 +169,7 @@ struct Job<'a> {
     key: DefinitionKey,
     fetched: Arc<Fetched>,
     reporter: Reporter,
-    webhook: Option<Webhook>,
+    webhooks: Vec<Webhook>,
     specs: Vec<SourceSpec>,
 }
 
@@ -177,16 +189,11 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
     // Refused parameters of a block show now, not when the first camera is there.
     Engine::new(plan.clone(), services.clone(), InputOptions::default())
         .map_err(LoadError::from)?;
-    let webhook = args
-        .webhook
-        .as_deref()
-        .map(|url| Webhook::new(services.dispatcher.clone(), url, args.webhook_when.clone()))
-        .transpose()
-        .map_err(|e| RunError::Arguments(format!("--webhook: {e}")))?;
+    let webhooks = webhooks(args, &services)?;
     if let Some(condition) = &args.webhook_when {
         known_output(&plan, "--webhook-when", condition.output())?;
     }
-    if webhook.is_some() || args.outbox.is_named() || has_sinks(&plan) {
+    if !webhooks.is_empty() || args.outbox.is_named() || has_sinks(&plan) {
         // What waits from the last time goes out now, and an outbox that cannot be used shows now.
         let opened = services.dispatcher.resume();
         opened.map_err(|e| RunError::Arguments(e.to_string()))?;
@@ -206,9 +213,38 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
         key,
         fetched,
         reporter,
-        webhook,
+        webhooks,
         specs,
     })
+}
+
+/// Where each result goes, by the flags and the schemes of their addresses.
+fn webhooks(args: &RunArgs, services: &Services) -> Result<Vec<Webhook>, RunError> {
+    let flags: [(&str, &Option<String>, [&str; 2]); 4] = [
+        ("--webhook", &args.webhook, ["http", "https"]),
+        ("--mqtt", &args.mqtt, ["mqtt", "mqtts"]),
+        ("--nats", &args.nats, ["nats", "tls"]),
+        ("--redis", &args.redis, ["redis", "rediss"]),
+    ];
+    let mut webhooks = Vec::new();
+    for (flag, url, schemes) in flags {
+        let Some(url) = url else { continue };
+        let wrong = |why: &dyn std::fmt::Display| RunError::Arguments(format!("{flag}: {why}"));
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        if !schemes.contains(&scheme.to_ascii_lowercase().as_str()) {
+            let [plain, secure] = schemes;
+            return Err(wrong(&format!("write {plain}://… or {secure}://…")));
+        }
+        let when = args.webhook_when.clone();
+        let webhook = Webhook::new(services.dispatcher.clone(), url, when);
+        webhooks.push(webhook.map_err(|e| wrong(&e))?);
+    }
+    if webhooks.is_empty() && args.webhook_when.is_some() {
+        let text =
+            "--webhook-when: there is nothing to post to, add --webhook, --mqtt, --nats or --redis";
+        return Err(RunError::Arguments(text.into()));
+    }
+    Ok(webhooks)
 }
 
 /// Whether a step of the definition sends something out.
@@ -362,8 +398,10 @@ impl Job<'_> {
         for (name, finished) in &summaries {
             failures += usize::from(progress::summarise(name, finished, elapsed));
         }
-        if let Some(webhook) = &self.webhook {
-            say!("events to {}: {delivered}", webhook.redacted_url());
+        if !self.webhooks.is_empty() {
+            let names = self.webhooks.iter().map(|w| w.redacted_url().to_string());
+            let names: Vec<String> = names.collect();
+            say!("events to {}: {delivered}", names.join(", "));
         } else if delivered != Counts::default() {
             say!("events: {delivered}");
         }
@@ -472,7 +510,7 @@ impl Job<'_> {
             stream,
             writer,
             reporter: self.reporter.clone(),
-            webhook: self.webhook.clone(),
+            webhooks: self.webhooks.clone(),
             wanted: self.args.video_output.clone(),
             clock: self.services.clock.clone(),
             models: self.services.models.clone(),
@@ -495,7 +533,7 @@ struct ResultLoop {
     stream: Stream,
     writer: Writer,
     reporter: Reporter,
-    webhook: Option<Webhook>,
+    webhooks: Vec<Webhook>,
     wanted: Option<String>,
     clock: Arc<dyn Clock>,
     models: Arc<ModelStore>,
@@ -539,7 +577,7 @@ impl ResultLoop {
             let report = self
                 .reporter
                 .report(&result, self.clock.now(), self.wanted.as_deref());
-            if let Some(webhook) = &self.webhook {
+            for webhook in &self.webhooks {
                 let stream = &result.frame.video.video_identifier;
                 if let Err(error) = webhook.post(stream, &report.json["outputs"], &report.json) {
                     tracing::warn!(%stream, %error, "event not queued");

@@ -46,6 +46,7 @@ pub(super) fn resolve(
     Ok(resolver.resolved)
 }
 
+/// Whether a definition, or one inside it, names another.
 fn refers(definition: &Map<String, Json>) -> bool {
     steps(definition)
         .filter_map(embedded)

@@ -26,7 +26,7 @@ use super::error::{DefinitionError, PlatformError};
 use super::file::{self, WatchedFile};
 use super::fingerprint;
 use super::freshness::{Freshness, Refusal};
-use super::key::{DefinitionKey, PlatformKey};
+use super::key::{ApiKey, DefinitionKey, LOCAL_WORKSPACE, PlatformKey};
 use super::platform::{Greeting, Platform, Reply};
 use super::schedule;
 use super::settings::Settings;
@@ -223,6 +223,25 @@ impl DefinitionStore {
         match &self.shared.settings.folder {
             Some(folder) => file::names(folder),
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// The key of a definition by the names that requests and inner workflows have for it. In the
+    /// workspace `local` the watched folder is looked at first.
+    pub fn key_of(
+        &self,
+        workspace: &str,
+        workflow: &str,
+        version: Option<&str>,
+        api_key: Option<ApiKey>,
+    ) -> DefinitionKey {
+        let in_folder = workspace == LOCAL_WORKSPACE
+            && self
+                .folder_names()
+                .is_ok_and(|names| names.iter().any(|name| name == workflow));
+        match in_folder {
+            true => DefinitionKey::folder(workflow),
+            false => DefinitionKey::workflow(workspace, workflow, version, api_key),
         }
     }
 

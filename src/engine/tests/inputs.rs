@@ -76,7 +76,7 @@ fn batches_are_mandatory_parameters_are_not() {
     ] {
         let error = run(&some, &inputs).unwrap_err();
         assert_eq!(error.class, ErrorClass::RuntimeInput);
-        assert!(error.message.contains("is missing"), "{error}");
+        assert!(error.message.contains("is not provided"), "{error}");
     }
     some = workflow(
         &["p", "p2"],

@@ -283,10 +283,8 @@ impl ModelStore {
             }
             Turn::Load(flight) => flight,
         };
-        let began = self.clock.monotonic();
         match self.load(id, key, wanted, place) {
             Ok(loaded) => {
-                usage::note(id, Some(self.clock.monotonic().saturating_sub(began)));
                 let model = fits(flight.land(loaded));
                 usage::note(id, Some(self.clock.monotonic().saturating_sub(begun)));
                 self.touch(&slot);

@@ -63,8 +63,8 @@ fn the_missing_step_is_named_without_its_output() {
 fn outputs_must_show_something() {
     for (selector, named) in [
         ("$inputs.nope", "$inputs.nope"),
-        ("$steps.nope.o", "$steps.nope.o"),
-        ("$steps.nope.*", "$steps.nope.*"),
+        ("$steps.nope.o", "$steps.nope"),
+        ("$steps.nope.*", "$steps.nope"),
         ("$steps.e.nope", "`nope`"),
         ("$steps.c.anything", "`anything`"),
         ("$steps.e", "$steps.e.*"),

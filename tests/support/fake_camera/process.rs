@@ -82,8 +82,17 @@ impl FakeCamera {
             orders,
             answers,
         });
-        let answer = self.ask(&format!("start port={} {}", self.port, self.settings));
-        self.port = answer.strip_prefix("ready ").unwrap().parse().unwrap();
+        // Somebody's outgoing connection may have the port for a moment.
+        let order = format!("start port={} {}", self.port, self.settings);
+        for _ in 0..100 {
+            let answer = self.ask(&order);
+            if let Some(port) = answer.strip_prefix("ready ") {
+                self.port = port.parse().unwrap();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("the camera does not start: {order}");
     }
 
     /// Has the camera do something; returns when it has.

@@ -16,6 +16,10 @@ pub struct Assignment {
     row_of_column: Vec<Option<usize>>,
     path: Path,
     pairs: Vec<(usize, usize)>,
+    /// Whether a cost is known; else its lower bound stands there.
+    known: Vec<bool>,
+    /// Whether all costs of a row are known.
+    row_known: Vec<bool>,
 }
 
 /// The augmenting path of one row while it grows.
@@ -26,6 +30,8 @@ struct Path {
     row_visited: Vec<bool>,
     column_visited: Vec<bool>,
     remaining: Vec<usize>,
+    /// How far away the row reached last is.
+    entry: f64,
 }
 
 impl Assignment {
@@ -37,17 +43,72 @@ impl Assignment {
         columns: usize,
         mut cost: impl FnMut(usize, usize) -> f64,
     ) -> &[(usize, usize)] {
-        let transposed = rows > columns;
+        self.prepare(rows, columns, true, &mut cost);
+        self.assign(rows > columns, &mut cost)
+    }
+
+    /// The same where a cost is dear to compute: `bound` is never above it, and a cost is asked for
+    /// only when its bound leaves open which pairs come out.
+    pub fn solve_lazily(
+        &mut self,
+        rows: usize,
+        columns: usize,
+        mut bound: impl FnMut(usize, usize) -> f64,
+        mut cost: impl FnMut(usize, usize) -> f64,
+    ) -> &[(usize, usize)] {
+        self.prepare(rows, columns, false, &mut bound);
+        self.assign(rows > columns, &mut cost)
+    }
+
+    /// The same for costs made of a row-major matrix.
+    pub fn solve_matrix(
+        &mut self,
+        (rows, columns): (usize, usize),
+        values: &[f32],
+        cost: impl Fn(f32) -> f64,
+    ) -> &[(usize, usize)] {
+        if rows > columns {
+            return self.solve(rows, columns, |i, j| cost(values[i * columns + j]));
+        }
+        self.reset(rows, columns, true);
+        self.costs.extend(values.iter().map(|&value| cost(value)));
+        self.assign(false, &mut |i, j| cost(values[i * columns + j]))
+    }
+
+    /// Writes down the costs, or their bounds, with at most as many rows as columns.
+    fn prepare(
+        &mut self,
+        rows: usize,
+        columns: usize,
+        known: bool,
+        value: &mut impl FnMut(usize, usize) -> f64,
+    ) {
         let (short, long) = (rows.min(columns), rows.max(columns));
-        self.reset(short, long);
+        self.reset(short, long, known);
         for i in 0..short {
             for j in 0..long {
-                self.costs
-                    .push(if transposed { cost(j, i) } else { cost(i, j) });
+                let value = if rows > columns {
+                    value(j, i)
+                } else {
+                    value(i, j)
+                };
+                self.costs.push(value);
             }
         }
-        for row in 0..short {
-            if let Some((sink, least)) = self.shortest_path(row) {
+    }
+
+    fn assign(
+        &mut self,
+        transposed: bool,
+        cost: &mut impl FnMut(usize, usize) -> f64,
+    ) -> &[(usize, usize)] {
+        let mut cost = |i: usize, j: usize| if transposed { cost(j, i) } else { cost(i, j) };
+        for row in 0..self.row_dual.len() {
+            if let Some((column, least)) = self.nearest_if_free(row) {
+                self.row_dual[row] += least;
+                self.row_of_column[column] = Some(row);
+                self.column_of_row[row] = Some(column);
+            } else if let Some((sink, least)) = self.shortest_path(row, &mut cost) {
                 self.update_duals(row, least);
                 self.flip(row, sink);
             }
@@ -62,7 +123,7 @@ impl Assignment {
         &self.pairs
     }
 
-    fn reset(&mut self, rows: usize, columns: usize) {
+    fn reset(&mut self, rows: usize, columns: usize, known: bool) {
         fn refill<T: Clone>(list: &mut Vec<T>, length: usize, value: T) {
             list.clear();
             list.resize(length, value);
@@ -73,51 +134,148 @@ impl Assignment {
         refill(&mut self.column_dual, columns, 0.0);
         refill(&mut self.column_of_row, rows, None);
         refill(&mut self.row_of_column, columns, None);
+        refill(&mut self.row_known, rows, known);
+        refill(
+            &mut self.known,
+            if known { 0 } else { rows * columns },
+            false,
+        );
         refill(&mut self.path.previous, columns, 0);
         refill(&mut self.path.distance, columns, f64::INFINITY);
         refill(&mut self.path.row_visited, rows, false);
         refill(&mut self.path.column_visited, columns, false);
     }
 
+    /// The column nearest to a row that stands for itself, if it is free: most paths are that short.
+    fn nearest_if_free(&self, row: usize) -> Option<(usize, f64)> {
+        if !self.row_known[row] {
+            return None;
+        }
+        let costs = &self.costs[row * self.columns..(row + 1) * self.columns];
+        let (mut nearest, mut lowest) = (None, f64::INFINITY);
+        for (j, (cost, dual)) in costs.iter().zip(&self.column_dual).enumerate().rev() {
+            let reached = cost - self.row_dual[row] - dual;
+            if reached < lowest || (reached == lowest && self.row_of_column[j].is_none()) {
+                (nearest, lowest) = (Some(j), reached);
+            }
+        }
+        nearest
+            .filter(|&j| self.row_of_column[j].is_none() && lowest < f64::INFINITY)
+            .map(|j| (j, lowest))
+    }
+
     /// Grows a path from a row to an unmatched column; the column and the path's cost. `None` if
     /// costs are infinite or not numbers.
-    fn shortest_path(&mut self, start: usize) -> Option<(usize, f64)> {
-        let path = &mut self.path;
-        path.distance.fill(f64::INFINITY);
-        path.row_visited.fill(false);
-        path.column_visited.fill(false);
-        path.remaining.clear();
-        path.remaining.extend((0..self.columns).rev());
+    fn shortest_path(
+        &mut self,
+        start: usize,
+        cost: &mut impl FnMut(usize, usize) -> f64,
+    ) -> Option<(usize, f64)> {
+        self.path.distance.fill(f64::INFINITY);
+        self.path.row_visited.fill(false);
+        self.path.column_visited.fill(false);
+        self.path.remaining.clear();
+        self.path.remaining.extend((0..self.columns).rev());
         let (mut row, mut least) = (start, 0.0);
         loop {
-            path.row_visited[row] = true;
-            let mut nearest = None;
-            let mut lowest = f64::INFINITY;
-            for (position, &j) in path.remaining.iter().enumerate() {
-                let cost = self.costs[row * self.columns + j];
-                let distance = least + cost - self.row_dual[row] - self.column_dual[j];
-                if distance < path.distance[j] {
-                    path.distance[j] = distance;
-                    path.previous[j] = row;
-                }
-                let reached = path.distance[j];
-                let free = self.row_of_column[j].is_none();
-                if reached < lowest || (reached == lowest && free) {
-                    lowest = reached;
-                    nearest = Some(position);
-                }
+            self.path.row_visited[row] = true;
+            if !self.row_known[row] {
+                self.learn_nearest(row, least, cost);
             }
+            let (position, lowest) = self.reach(row, least)?;
             least = lowest;
-            let column = path.remaining.swap_remove(nearest?);
+            let column = self.path.remaining[position];
+            if self.row_of_column[column].is_some() && !self.row_known[row] {
+                // The path goes on, and may come by any column of this row.
+                self.learn_all(row, cost);
+                self.reach(row, self.path.entry)?;
+            }
+            self.path.remaining.swap_remove(position);
             if lowest == f64::INFINITY {
                 return None;
             }
-            path.column_visited[column] = true;
+            self.path.column_visited[column] = true;
             match self.row_of_column[column] {
                 Some(matched) => row = matched,
                 None => return Some((column, least)),
             }
         }
+    }
+
+    /// Brings the distances of the remaining columns up to date with a row that is `least` away; the
+    /// place of the nearest and its distance. Costs that are not known do not count.
+    fn reach(&mut self, row: usize, least: f64) -> Option<(usize, f64)> {
+        let path = &mut self.path;
+        path.entry = least;
+        let mut nearest = None;
+        let mut lowest = f64::INFINITY;
+        let all = self.row_known[row];
+        for (position, &j) in path.remaining.iter().enumerate() {
+            let place = row * self.columns + j;
+            if all || self.known[place] {
+                let cost = self.costs[place];
+                let distance = least + cost - self.row_dual[row] - self.column_dual[j];
+                if distance < path.distance[j] {
+                    path.distance[j] = distance;
+                    path.previous[j] = row;
+                }
+            }
+            let reached = path.distance[j];
+            let free = self.row_of_column[j].is_none();
+            if reached < lowest || (reached == lowest && free) {
+                lowest = reached;
+                nearest = Some(position);
+            }
+        }
+        nearest.map(|position| (position, lowest))
+    }
+
+    /// Asks for the costs of a row that could be the nearest of all remaining columns, the most
+    /// promising first.
+    fn learn_nearest(
+        &mut self,
+        row: usize,
+        least: f64,
+        cost: &mut impl FnMut(usize, usize) -> f64,
+    ) {
+        let (path, columns) = (&self.path, self.columns);
+        let (row_dual, column_dual) = (self.row_dual[row], &self.column_dual);
+        let reduced = |cost: f64, j: usize| least + cost - row_dual - column_dual[j];
+        let (costs, known) = (&mut self.costs, &mut self.known);
+        let mut learn = |costs: &mut Vec<f64>, j: usize| {
+            let place = row * columns + j;
+            if !known[place] {
+                costs[place] = cost(row, j);
+                known[place] = true;
+            }
+            reduced(costs[place], j)
+        };
+        let promise = |costs: &[f64], j: usize| reduced(costs[row * columns + j], j);
+        let best = path
+            .remaining
+            .iter()
+            .copied()
+            .min_by(|&i, &j| promise(costs, i).total_cmp(&promise(costs, j)));
+        let Some(best) = best else { return };
+        let mut lowest = learn(costs, best);
+        for &j in &path.remaining {
+            let promised = promise(costs, j);
+            // Also true of what is no number.
+            if !(promised > lowest || promised > path.distance[j]) {
+                lowest = lowest.min(learn(costs, j));
+            }
+        }
+    }
+
+    fn learn_all(&mut self, row: usize, cost: &mut impl FnMut(usize, usize) -> f64) {
+        for j in 0..self.columns {
+            let place = row * self.columns + j;
+            if !self.known[place] {
+                self.costs[place] = cost(row, j);
+                self.known[place] = true;
+            }
+        }
+        self.row_known[row] = true;
     }
 
     fn update_duals(&mut self, start: usize, least: f64) {
@@ -187,6 +345,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn lazy_costs_change_nothing(
+            costs in prop::collection::vec(0u8..6, 63),
+            slack in prop::collection::vec(0u8..3, 63),
+            tall in any::<bool>(),
+        ) {
+            let (rows, columns) = if tall { (9, 7) } else { (7, 9) };
+            let cost = |i: usize, j: usize| f64::from(costs[i * columns + j]);
+            let bound = |i: usize, j: usize| cost(i, j) - f64::from(slack[i * columns + j]);
+            let eager = Assignment::default().solve(rows, columns, cost).to_vec();
+            let mut lazy = Assignment::default();
+            prop_assert_eq!(lazy.solve_lazily(rows, columns, bound, cost), eager);
+        }
+
         #[test]
         fn no_permutation_is_cheaper(costs in prop::collection::vec(0u8..4, 16)) {
             let cost = |i: usize, j: usize| f64::from(costs[i * 4 + j]);
