@@ -51,6 +51,10 @@ ort_folder=.cache/ort
 sdk_version=1.8.3
 sdk_folder=.cache/sdk
 
+# The mail server and the S3 server that sinks are tested with.
+peers=(aiosmtpd==1.4.6 'moto[s3,server]==5.2.5' boto3==1.44.5 cryptography==50.0.2)
+peers_folder=.cache/peers
+
 rust_minor=88 # rust-version in Cargo.toml is 1.88
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -198,6 +202,25 @@ fetch_sdk() {
     has_sdk || fail "inference-sdk was installed but cannot be imported"
 }
 
+has_peers() {
+    [ "$(cat "$peers_folder/installed" 2>/dev/null)" = "${peers[*]}" ] &&
+        "$peers_folder/bin/python" -c "import aiosmtpd, moto.server" >/dev/null 2>&1
+}
+
+fetch_peers() {
+    if has_peers; then
+        say "peers of tests (${peers[*]}): there"
+        return
+    fi
+    say "peers of tests (${peers[*]}): installing into $peers_folder"
+    rm -rf "$peers_folder"
+    python3 -m venv "$peers_folder"
+    "$peers_folder/bin/python" -m pip install --quiet --disable-pip-version-check \
+        "${peers[@]}" || fail "pip could not install the peers of tests"
+    echo "${peers[*]}" >"$peers_folder/installed"
+    has_peers || fail "the peers of tests were installed but cannot be imported"
+}
+
 # Minor version of the cargo that this shell finds; nothing if there is none.
 cargo_minor() {
     { cargo --version 2>/dev/null || true; } | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p'
@@ -247,6 +270,9 @@ command -v python3 >/dev/null || packages+=(python3)
 install_packages "${packages[@]}"
 unpack_features2d
 fetch_ort
-[ "${1-}" != --test ] || fetch_sdk
+if [ "${1-}" = --test ]; then
+    fetch_sdk
+    fetch_peers
+fi
 check_rust
 say "done"

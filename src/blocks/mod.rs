@@ -266,6 +266,8 @@ pub struct Services {
     pub dispatcher: Arc<Dispatcher>,
     /// Where inner workflows go that another server is to run.
     pub remote: Arc<RemoteWorkflows>,
+    /// What the operator decides for sinks, and what they remember over engines.
+    pub sinks: Arc<sinks::settings::SinkHost>,
     /// Values that cache blocks put aside, of one engine.
     pub cache: Arc<crate::blocks::CacheStore>,
     /// Whether sinks do nothing (dry runs).
@@ -283,6 +285,7 @@ impl Default for Services {
             api_key: None,
             dispatcher: Arc::default(),
             remote: Arc::default(),
+            sinks: Arc::default(),
             cache: Arc::default(),
             disable_sinks: false,
             profile: None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::outbox::OutboxPlaceArgs;
 use super::{HostArgs, LoadError};
 use crate::blocks::Services;
+use crate::blocks::sinks::settings::{SinkHost, SinkSettings};
 use crate::clock::Clock;
 use crate::definitions;
 use crate::delivery::{AddressPolicy, Dispatcher, RemoteWorkflows, Settings};
@@ -42,6 +43,7 @@ fn with_models(args: &HostArgs, dispatcher: Dispatcher) -> Result<Services, Load
     let services = Services {
         dispatcher: Arc::new(dispatcher),
         remote: Arc::new(remote()?),
+        sinks: Arc::new(SinkHost::new(sinks()?)),
         ..Services::default()
     };
     let models = models(args, services.clock.clone())?;
@@ -70,4 +72,11 @@ fn remote() -> Result<RemoteWorkflows, LoadError> {
     remote.api_key = settings.api_key.map(|key| key.expose().into());
     remote.max_depth = u32::try_from(settings.nesting.depth).unwrap_or(u32::MAX);
     Ok(remote)
+}
+
+/// What sinks may do, by the environment.
+fn sinks() -> Result<SinkSettings, LoadError> {
+    let look = |name: &str| std::env::var(name).ok();
+    let settings = definitions::Settings::from_env(look)?;
+    Ok(SinkSettings::from_env(&settings, look))
 }

@@ -18,7 +18,7 @@ use url::Url;
 use super::adapters::Adapters;
 use super::address::{self, AddressPolicy, AddressRefused};
 use super::request::{Request, RequestError};
-use super::retry;
+use super::{errand, mail, retry};
 use crate::clock::Clock;
 use crate::network::{self, CheckedResolver};
 use crate::redact::Redacted;
@@ -99,6 +99,14 @@ pub enum Failure {
     /// Delivery could not be started on this machine.
     #[error("delivery could not be started: {0}")]
     Internal(String),
+    /// The receiver understood and said no.
+    #[error("{reason}")]
+    Said {
+        /// Its words.
+        reason: String,
+        /// Whether it may say yes later.
+        retry: bool,
+    },
 }
 
 fn side(status: u16) -> &'static str {
@@ -154,6 +162,8 @@ impl Failure {
             Self::Status { .. } | Self::Peer { .. } | Self::Redirects => Cause::Refused,
             Self::Address(_) => Cause::Address,
             Self::Request(_) | Self::Internal(_) => Cause::Request,
+            Self::Said { retry: true, .. } => Cause::Busy,
+            Self::Said { retry: false, .. } => Cause::Refused,
         }
     }
 
@@ -214,18 +224,26 @@ impl Clients {
         request: &Request,
         clock: &dyn Clock,
     ) -> Result<Answer, Failure> {
-        let attempt = async {
-            match self.adapters.of(&request.url) {
-                Some(adapter) => adapter.attempt(request).await,
-                None => self.follow(request, clock).await,
-            }
-        };
-        match tokio::time::timeout(request.timeout, attempt).await {
+        match tokio::time::timeout(request.timeout, self.carry(request, clock)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::Timeout {
                 url: request.redacted_url(),
                 limit: request.timeout,
             }),
+        }
+    }
+
+    /// Sends the request the way that its address asks for.
+    async fn carry(&self, request: &Request, clock: &dyn Clock) -> Result<Answer, Failure> {
+        if errand::is_errand(request) {
+            return Box::pin(errand::deliver(self, request, clock)).await;
+        }
+        if mail::is_mail(request) {
+            return Box::pin(mail::deliver(request)).await;
+        }
+        match self.adapters.of(&request.url) {
+            Some(adapter) => adapter.attempt(request).await,
+            None => self.follow(request, clock).await,
         }
     }
 
@@ -263,7 +281,7 @@ impl Clients {
         Err(Failure::Redirects)
     }
 
-    async fn send(&self, request: &Request) -> Result<reqwest::Response, Failure> {
+    pub(super) async fn send(&self, request: &Request) -> Result<reqwest::Response, Failure> {
         let client = match request.addresses {
             AddressPolicy::Any => &self.open,
             AddressPolicy::GlobalOnly => {

@@ -18,34 +18,28 @@
 //! Switched off by policy or by `disable_sink` comes before everything else. A request that cannot
 //! be put together (a header that is no text, NaN in JSON) is reported in the background too.
 //! Texts name addresses without credentials, tokens and values of the query.
+//! With `WEBHOOK_SIGNATURE_SECRET` set, `X-Millrace-Signature` holds the HMAC-SHA256 of the body.
 //! `request_timeout` limits the whole exchange; the reference limits the connection and each read.
 
 mod encoding;
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 
-use crate::blocks::query::{self, Chain, Params};
-use crate::blocks::state::PerStream;
+use super::cooldown::Cooldown;
+use super::operations::Operations;
+use super::report::{QUEUED, Report, SENT, THROTTLED_OUTPUTS, entries};
+use super::sending::{SendError, in_background, send};
+use super::shapes::{FLAG, OPERATIONS, WHOLE};
 use crate::blocks::{
     Block, BlockError, BlockSpec, BuildError, Context, Family, Field, Inputs, Output, Role, Ty,
-    output,
 };
 use crate::definition::step::Step;
-use crate::delivery::{Event, Request, RequestError};
-use crate::row;
+use crate::delivery::{Request, RequestError};
 use crate::values::{Dict, Kind, Value, kind, python};
 
 use encoding::EncodingError;
-
-const SENT: &str = "Notification sent successfully";
-const QUEUED: &str = "Notification sent in the background task";
-const THROTTLED: &str = "Sink cooldown applies";
-const OFF_BY_POLICY: &str = "Sink was disabled by workflow execution policy";
-const OFF_BY_PARAMETER: &str = "Sink was disabled by parameter `disable_sink`";
 
 const HEADER_KINDS: &[Kind] = &[
     kind::STRING,
@@ -79,9 +73,6 @@ const ANYTHING: &[Ty] = &[
     Ty::Object,
     Ty::List(&[Ty::Any]),
 ];
-const OPERATIONS: &[Ty] = &[Ty::Map(&[Ty::Operations])];
-const FLAG: &[Ty] = &[Ty::Bool, Ty::Selector(&[kind::BOOLEAN])];
-const SECONDS: &[Ty] = &[Ty::Int, Ty::Selector(&[kind::INTEGER])];
 
 /// `roboflow_core/webhook_sink@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -129,20 +120,16 @@ pub static BLOCK: BlockSpec = BlockSpec {
         Field::optional("form_data", &[Ty::Map(ANYTHING)], "{}").about("Form fields."),
         Field::optional("form_data_operations", OPERATIONS, "{}")
             .about("Operations on form fields."),
-        Field::optional("request_timeout", SECONDS, "2")
+        Field::optional("request_timeout", WHOLE, "2")
             .about("Seconds that the whole exchange may take."),
         Field::optional("fire_and_forget", FLAG, "true")
             .about("Whether the step goes on without waiting for the answer."),
         Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
-        Field::optional("cooldown_seconds", SECONDS, "5")
+        Field::optional("cooldown_seconds", WHOLE, "5")
             .about("Seconds between two requests of a stream; 0 for no limit.")
             .always_visible(),
     ],
-    outputs: &[
-        output("error_status", &[kind::BOOLEAN]),
-        output("throttling_status", &[kind::BOOLEAN]),
-        output("message", &[kind::STRING]),
-    ],
+    outputs: THROTTLED_OUTPUTS,
     role: Role::Sink,
     build: |step, _| Ok(Box::new(WebhookSink::new(step)?)),
     ..BlockSpec::DEFAULT
@@ -152,7 +139,7 @@ struct WebhookSink {
     payload_operations: Operations,
     file_operations: Operations,
     form_operations: Operations,
-    last_attempt: PerStream<Option<Duration>>,
+    cooldown: Cooldown,
 }
 
 /// Why a request could not be put together or delivered; the text stands in `message`.
@@ -171,9 +158,7 @@ enum Trouble {
         class: &'static str,
     },
     #[error(transparent)]
-    Delivery(#[from] crate::delivery::Failure),
-    #[error(transparent)]
-    Queue(#[from] crate::delivery::PostError),
+    Send(#[from] SendError),
 }
 
 impl WebhookSink {
@@ -182,15 +167,8 @@ impl WebhookSink {
             payload_operations: Operations::new(step, "json_payload_operations")?,
             file_operations: Operations::new(step, "multi_part_encoded_files_operations")?,
             form_operations: Operations::new(step, "form_data_operations")?,
-            last_attempt: PerStream::default(),
+            cooldown: Cooldown::default(),
         })
-    }
-
-    /// Whether the cooldown of the stream forbids an attempt now.
-    fn throttled(&mut self, cooldown: i64, cx: &Context<'_>) -> bool {
-        let cooldown = Duration::from_secs(u64::try_from(cooldown).unwrap_or(0));
-        let last = *self.last_attempt.get(cx.stream, || None);
-        last.is_some_and(|last| cx.services.clock.monotonic().saturating_sub(last) < cooldown)
     }
 
     /// The maps after their operations.
@@ -206,18 +184,15 @@ impl WebhookSink {
 
 impl Block for WebhookSink {
     fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
-        if cx.services.disable_sinks {
-            return Ok(answer(false, false, OFF_BY_POLICY));
+        if let Some(off) = Report::off(inputs, cx)? {
+            return Ok(off.with_throttling());
         }
-        if inputs.flag("disable_sink")? {
-            return Ok(answer(false, false, OFF_BY_PARAMETER));
-        }
-        if self.throttled(inputs.int("cooldown_seconds")?, cx) {
-            tracing::info!(step = cx.step, "{THROTTLED}");
-            return Ok(answer(false, true, THROTTLED));
+        let seconds = inputs.int("cooldown_seconds")? as f64;
+        if self.cooldown.forbids(seconds, cx) {
+            return Ok(Report::throttled(cx).with_throttling());
         }
         let bodies = self.bodies(inputs, cx)?;
-        let queue = inputs.flag("fire_and_forget")? && cx.services.dispatcher.settings().background;
+        let queue = in_background(inputs, cx)?;
         let parts = Parts {
             url: inputs.text("url")?,
             method: inputs.text("method")?,
@@ -225,47 +200,20 @@ impl Block for WebhookSink {
             headers: entries(inputs, "headers")?,
             timeout: inputs.int("request_timeout")?,
         };
-        let now = cx.services.clock.monotonic();
-        *self.last_attempt.get(cx.stream, || None) = Some(now);
+        self.cooldown.start(cx);
         let sent = parts
             .request(&bodies, cx)
-            .and_then(|request| send(request, queue, cx));
-        Ok(match sent {
-            Ok(()) => answer(false, false, if queue { QUEUED } else { SENT }),
-            Err(trouble) => answer(true, false, &failed(&trouble)),
-        })
+            .and_then(|request| Ok(send(request, queue, cx)?));
+        let report = match sent {
+            Ok(()) => Report::done(if queue { QUEUED } else { SENT }),
+            Err(trouble) => Report::failed(failed(&trouble)),
+        };
+        Ok(report.with_throttling())
     }
-}
-
-fn send(request: Request, queue: bool, cx: &Context<'_>) -> Result<(), Trouble> {
-    let dispatcher = &cx.services.dispatcher;
-    if queue {
-        dispatcher.post(Event {
-            stream: cx.stream.clone(),
-            request: Arc::new(request),
-        })?;
-    } else {
-        dispatcher.send(request)?;
-    }
-    Ok(())
-}
-
-fn answer(error: bool, throttled: bool, message: &str) -> Output {
-    Output::One(row![error, throttled, message])
 }
 
 fn failed(trouble: &Trouble) -> String {
     format!("Failed to send webhook notification. Internal error details: {trouble}")
-}
-
-fn entries<'a>(inputs: &Inputs<'a>, field: &str) -> Result<&'a Dict, BlockError> {
-    let value = inputs.value(field);
-    value.as_dict().ok_or_else(|| {
-        BlockError::failed(format!(
-            "field `{field}` must be an object, got {}",
-            value.type_name()
-        ))
-    })
 }
 
 /// What may become the body, by precedence: files, form, JSON.
@@ -305,7 +253,7 @@ impl Parts<'_> {
             };
         }
         let plain = |kind: &'static str| HeaderValue::from_static(kind);
-        Ok(if !bodies.files.is_empty() {
+        let request = if !bodies.files.is_empty() {
             let (boundary, body) = encoding::multipart(&bodies.form, &bodies.files)?;
             let kind = format!("multipart/form-data; boundary={boundary}");
             let kind = HeaderValue::from_str(&kind)
@@ -317,39 +265,11 @@ impl Parts<'_> {
         } else {
             let json = encoding::json(&bodies.json)?;
             request.body(plain("application/json"), json)
+        };
+        let secret = cx.services.sinks.settings.webhook_secret.as_deref();
+        Ok(match secret {
+            Some(secret) => request.signed(secret),
+            None => request,
         })
-    }
-}
-
-/// Chains of operations by the name of the value that they change.
-struct Operations(HashMap<Arc<str>, Chain>);
-
-impl Operations {
-    fn new(step: &Step, field: &'static str) -> Result<Self, BuildError> {
-        let chains = step.literal(field).and_then(|json| json.as_object());
-        let mut by_name = HashMap::new();
-        for (name, json) in chains.into_iter().flatten() {
-            let chain = query::parse_chain(json).map_err(|problems| {
-                let problems = query::problems_text(&problems);
-                BuildError::new(format!(
-                    "field `{field}`, operations of `{name}`: {problems}"
-                ))
-            })?;
-            if !chain.is_empty() {
-                by_name.insert(Arc::from(name.as_str()), chain);
-            }
-        }
-        Ok(Self(by_name))
-    }
-
-    /// The entries, those with a chain changed by it.
-    fn apply(&self, entries: &Dict, cx: &Context<'_>) -> Result<Dict, BlockError> {
-        let mut changed = entries.clone();
-        for (name, value) in &mut changed {
-            if let Some(chain) = self.0.get(name) {
-                *value = chain.apply(value.clone(), &Params::NONE, cx)?;
-            }
-        }
-        Ok(changed)
     }
 }

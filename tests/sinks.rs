@@ -1,0 +1,13 @@
+//! Sinks against services on the loopback that check what they are sent, and against a real mail
+//! server and a real S3 server.
+
+#![allow(clippy::panic, clippy::unwrap_used)] // helpers of tests count as production code
+
+#[path = "sinks/peers.rs"]
+mod peers;
+#[path = "support/service.rs"]
+mod service;
+#[path = "sinks/services.rs"]
+mod services;
+#[path = "support/sink_step.rs"]
+mod sink_step;

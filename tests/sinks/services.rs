@@ -1,0 +1,472 @@
+//! Slack, Twilio, the platform and a local event store, as far as sinks know them.
+
+use std::time::Duration;
+
+use millrace::delivery::{RetryPolicy, Settings};
+use millrace::values::{Detections, Image, Matrix, Value};
+use serde_json::{Value as Json, json};
+
+use crate::service::{Call, Service};
+use crate::sink_step::{SinkStep, all_at};
+
+const SENT: &str = "Notification sent successfully";
+
+/// As with `exec`: the step waits for the answer.
+fn waiting() -> Settings {
+    Settings {
+        background: false,
+        ..Settings::default()
+    }
+}
+
+/// As in a stream, retries fast enough for a test.
+fn queueing() -> Settings {
+    Settings {
+        retry: RetryPolicy {
+            first: Duration::from_millis(20),
+            ..RetryPolicy::default()
+        },
+        ..Settings::default()
+    }
+}
+
+fn step(type_id: &str, fields: Json, service: &Service) -> SinkStep {
+    SinkStep::new(type_id, fields, all_at(&service.url()), waiting())
+}
+
+fn image() -> Value {
+    let pixels = Matrix::filled(1000, 300, &[10, 20, 30]);
+    Value::Image(Image::new(pixels, "image".into()))
+}
+
+/// One box with what results need.
+fn boxes() -> Value {
+    let mut set = Detections::empty();
+    set.xyxy = vec![[100.0, 100.0, 200.0, 300.0]].into();
+    set.confidence = Some(vec![0.75].into());
+    set.class_id = Some(vec![0].into());
+    for (name, cell) in [
+        ("class_name", Value::from("car")),
+        ("detection_id", Value::from("d")),
+        ("inference_id", Value::from("i-1")),
+        ("prediction_type", Value::from("object-detection")),
+        ("parent_id", Value::from("image")),
+        ("image_dimensions", Value::from_json(&json!([300, 1000]))),
+    ] {
+        set.set_column(name, vec![cell]);
+    }
+    set.tracker_id = None;
+    Value::detections(set)
+}
+
+fn slack(call: &Call, _: usize, base: &str) -> (u16, Json) {
+    if call.line.contains("/upload/") {
+        return (200, json!("OK"));
+    }
+    if call.header("authorization") != "Bearer t0ken" {
+        return (200, json!({"ok": false, "error": "invalid_auth"}));
+    }
+    (
+        200,
+        match &*call.line {
+            "POST /chat.postMessage" | "POST /files.completeUploadExternal" => json!({"ok": true}),
+            "POST /files.getUploadURLExternal" => {
+                json!({"ok": true, "file_id": "F1", "upload_url": format!("{base}/upload/1?a=b")})
+            }
+            _ => json!({"ok": false, "error": "unknown_method"}),
+        },
+    )
+}
+
+fn slack_fields(token: &str) -> Json {
+    json!({
+        "slack_token": token, "channel": "C1", "cooldown_session_key": "k",
+        "message": "{{ $parameters.n }} cars", "message_parameters": {"n": 2},
+    })
+}
+
+#[test]
+fn slack_gets_messages_and_its_refusals_are_told() {
+    let service = Service::start(slack);
+    let id = "roboflow_core/slack_notification@v1";
+    let mut good = step(id, slack_fields("t0ken"), &service);
+    assert_eq!(good.run(), (false, SENT.into()));
+    assert_eq!(good.run(), (false, "Sink cooldown applies".into()));
+    good.clock.advance(Duration::from_secs(5));
+    assert_eq!(good.run(), (false, SENT.into()));
+    let call = &service.calls()[0];
+    assert_eq!(call.json(), json!({"channel": "C1", "text": "2 cars"}));
+    let (error, text) = step(id, slack_fields("wrong"), &service).run();
+    let refused = "Failed to send Slack notification. Internal error details: invalid_auth";
+    assert_eq!((error, &*text), (true, refused));
+}
+
+#[test]
+fn files_for_slack_go_to_the_address_that_it_names() {
+    let service = Service::start(slack);
+    let mut fields = slack_fields("t0ken");
+    fields["attachments"] = json!({"a b.csv": "1,2"});
+    let sinks = all_at(&service.url());
+    let mut queued = SinkStep::new(
+        "roboflow_core/slack_notification@v1",
+        fields,
+        sinks,
+        queueing(),
+    );
+    let answered = (false, "Notification sent in the background task".into());
+    assert_eq!(queued.run(), answered);
+    let counts = queued.services.dispatcher.close(Duration::from_secs(20));
+    assert_eq!((counts.delivered, counts.lost()), (1, 0));
+    let calls = service.calls();
+    assert_eq!(
+        service.lines(),
+        [
+            "POST /files.getUploadURLExternal",
+            "POST /upload/1",
+            "POST /files.completeUploadExternal",
+        ]
+    );
+    assert_eq!(calls[0].text(), "filename=a+b.csv&length=3");
+    assert_eq!((&*calls[1].query, &*calls[1].text()), ("a=b", "1,2"));
+    assert_eq!(
+        calls[1].header("authorization"),
+        "",
+        "no token to where files go"
+    );
+    assert_eq!(
+        calls[2].json(),
+        json!({"files": [{"id": "F1", "title": "a b.csv"}], "channel_id": "C1",
+            "initial_comment": "2 cars"})
+    );
+}
+
+#[test]
+fn an_event_of_several_exchanges_is_tried_again_as_a_whole() {
+    let service = Service::start(|call, number, base| match number {
+        1 => (503, json!({})),
+        _ => slack(call, number, base),
+    });
+    let mut fields = slack_fields("t0ken");
+    fields["attachments"] = json!({"a.csv": "1,2"});
+    let sinks = all_at(&service.url());
+    let mut queued = SinkStep::new(
+        "roboflow_core/slack_notification@v1",
+        fields,
+        sinks,
+        queueing(),
+    );
+    assert!(!queued.run().0);
+    let counts = queued.services.dispatcher.close(Duration::from_secs(20));
+    assert_eq!((counts.delivered, counts.retried, counts.lost()), (1, 1, 0));
+    let calls = service.calls();
+    assert_eq!(calls.len(), 5, "{:?}", service.lines());
+    let key = |i: usize| calls[i].header("idempotency-key");
+    assert_eq!((key(0), key(1)), (key(2), key(3)));
+    assert!(key(0).ends_with("-0") && key(4).ends_with("-2"));
+}
+
+fn twilio(call: &Call, _: usize, _: &str) -> (u16, Json) {
+    // Basic of `AC1:t0ken`.
+    match call.header("authorization") == "Basic QUMxOnQwa2Vu" {
+        true => (201, json!({"sid": "SM1"})),
+        false => (401, json!({"message": "Authenticate"})),
+    }
+}
+
+#[test]
+fn twilio_gets_texts_cut_to_their_limit() {
+    let service = Service::start(twilio);
+    let fields = |token: &str| {
+        json!({
+            "twilio_account_sid": "AC1", "twilio_auth_token": token, "sender_number": "+1",
+            "receiver_number": "+2", "message": "0123456789abcdef", "length_limit": 10,
+            "cooldown_session_key": "k",
+        })
+    };
+    let id = "roboflow_core/twilio_sms_notification@v1";
+    assert_eq!(
+        step(id, fields("t0ken"), &service).run(),
+        (false, SENT.into())
+    );
+    let call = &service.calls()[0];
+    assert_eq!(call.line, "POST /2010-04-01/Accounts/AC1/Messages.json");
+    assert_eq!(call.text(), "Body=0123+%5B...%5D&From=%2B1&To=%2B2");
+    let (error, text) = step(id, fields("wrong"), &service).run();
+    assert!(error && text.ends_with("details: Authenticate"), "{text}");
+}
+
+#[test]
+fn pictures_go_to_twilio_by_address_and_nowhere_else() {
+    let service = Service::start(twilio);
+    let fields = json!({
+        "sms_provider": "Custom Twilio", "twilio_account_sid": "AC1",
+        "twilio_auth_token": "t0ken", "sender_number": "+1", "receiver_number": "+2",
+        "message": "x", "media_url": ["https://a/1.jpg", "https://a/2.jpg"],
+    });
+    let id = "roboflow_core/twilio_sms_notification@v2";
+    assert_eq!(
+        step(id, fields.clone(), &service).run(),
+        (false, SENT.into())
+    );
+    let form = service.calls()[0].text();
+    assert!(form.ends_with("&MediaUrl=https%3A%2F%2Fa%2F1.jpg&MediaUrl=https%3A%2F%2Fa%2F2.jpg"));
+    let (error, text) = step(id, fields.clone(), &service)
+        .put("media_url", image())
+        .run();
+    assert!(
+        error && text.contains("give `media_url` an address"),
+        "{text}"
+    );
+    let (error, text) = step(id, fields, &service)
+        .put("twilio_auth_token", Value::None)
+        .run();
+    assert!(
+        error && text.starts_with("Custom Twilio requires"),
+        "{text}"
+    );
+    assert_eq!(service.calls().len(), 1);
+}
+
+#[test]
+fn the_platform_delivers_messages_and_mails() {
+    let service = Service::start(|call, _, _| match &*call.line {
+        "POST /apiproxy/email" => (403, json!({"details": "non-workspace members"})),
+        _ => (200, json!({})),
+    });
+    let fields = json!({"receiver_number": "+2", "message": "x".repeat(200)});
+    let id = "roboflow_core/twilio_sms_notification@v2";
+    let sent = "Notification sent successfully via Roboflow proxy";
+    let long = step(id, fields.clone(), &service).run();
+    assert_eq!(long, (false, sent.into()));
+    let pictured = step(id, fields, &service).put("media_url", image()).run();
+    assert_eq!(pictured, (false, sent.into()));
+    let calls = service.calls();
+    assert_eq!(
+        (&*calls[0].line, &*calls[0].query),
+        ("POST /apiproxy/twilio", "api_key=k3y")
+    );
+    assert_eq!(calls[0].json()["force_mms"], true);
+    assert_eq!(calls[1].json()["media_base64"][0]["mimeType"], "image/jpeg");
+    assert!(calls[1].json().get("force_mms").is_none());
+    let fields = json!({"receiver_email": "a@x.org", "subject": "s",
+        "message": "{{ $parameters.n }}", "message_parameters": {"n": 3}});
+    let (error, text) = step("roboflow_core/email_notification@v2", fields, &service).run();
+    assert!(error && text.starts_with("To prevent spam"), "{text}");
+    let body = service.calls()[2].json();
+    assert_eq!(body["receiver_email"], json!(["a@x.org"]));
+    assert_eq!(
+        body["message"], "{{ $parameters.n }}",
+        "the platform puts values in"
+    );
+    assert_eq!(body["message_parameters"], json!({"n": 3}));
+}
+
+fn platform(call: &Call, _: usize, _: &str) -> (u16, Json) {
+    let json = match &*call.line {
+        "GET /" => json!({"workspace": "ws"}),
+        "POST /dataset/cars/upload" if call.text().contains("twice.jpg") => {
+            json!({"duplicate": true, "id": "X"})
+        }
+        "POST /dataset/cars/upload" => json!({"success": true, "id": "ID 1"}),
+        "POST /vision-events/upload" => json!({"sourceId": "S1"}),
+        "POST /ws/images/metadata" => json!({"taskId": "T"}),
+        _ => json!({"success": true}),
+    };
+    (200, json)
+}
+
+fn upload(version: u8) -> (String, Json) {
+    let fields = json!({
+        "images": null, "target_project": "cars", "usage_quota_name": "q",
+        "image_name": "one", "registration_tags": ["a b"], "minutely_usage_limit": 2,
+        "labeling_batches_recreation_frequency": "never",
+    });
+    (
+        format!("roboflow_core/roboflow_dataset_upload@v{version}"),
+        fields,
+    )
+}
+
+#[test]
+fn images_are_uploaded_and_annotated() {
+    let service = Service::start(platform);
+    let (id, fields) = upload(1);
+    let mut uploading = step(&id, fields.clone(), &service)
+        .put("images", image())
+        .put("predictions", boxes());
+    let done = "Successfully registered image and annotation";
+    assert_eq!(uploading.run(), (false, done.into()));
+    let calls = service.calls();
+    assert_eq!(
+        calls[0].query,
+        "api_key=k3y&batch=workflows_data_collector&inference_id=i-1&tag=a%20b"
+    );
+    assert!(
+        calls[0]
+            .text()
+            .contains("name=\"file\"; filename=\"imageToUpload\"")
+    );
+    assert_eq!(calls[1].line, "POST /dataset/cars/annotate/ID%201");
+    assert_eq!(calls[1].query, "api_key=k3y&name=one.json&prediction=true");
+    let annotation = calls[1].json();
+    assert_eq!(annotation["image"], json!({"width": 512, "height": 153}));
+    assert_eq!(annotation["predictions"][0]["width"], 51.0);
+    uploading = uploading
+        .put("predictions", Value::None)
+        .put("image_name", "twice".into());
+    assert_eq!(uploading.run(), (false, "Duplicated image".into()));
+    uploading = uploading.put("image_name", "two".into());
+    assert_eq!(
+        uploading.run(),
+        (false, "Successfully registered image".into())
+    );
+    let full = "Registration skipped due to usage quota exceeded";
+    assert_eq!(
+        uploading.run(),
+        (false, full.into()),
+        "a duplicate gave its credit back"
+    );
+    uploading.clock.advance(Duration::from_secs(60));
+    assert!(uploading.run().1.starts_with("Successfully"));
+}
+
+#[test]
+fn a_share_and_attributes_of_images() {
+    let service = Service::start(platform);
+    let (id, mut fields) = upload(2);
+    fields["data_percentage"] = json!(0);
+    let mut none = step(&id, fields.clone(), &service).put("images", image());
+    let skipped = "Registration skipped due to sampling settings";
+    assert_eq!(none.run(), (false, skipped.into()));
+    fields["data_percentage"] = json!(100);
+    fields["metadata"] = json!({"site": "n"});
+    let mut all = step(&id, fields, &service).put("images", image());
+    assert_eq!(all.run(), (false, "Successfully registered image".into()));
+    let calls = service.calls();
+    assert_eq!(calls.len(), 1);
+    assert!(calls[0].text().contains("{\"site\":\"n\"}"));
+}
+
+#[test]
+fn attributes_go_to_inferences_and_to_images() {
+    let service = Service::start(platform);
+    let fields = json!({"predictions": null, "field_name": "line", "field_value": "7"});
+    let id = "RoboflowCustomMetadata";
+    let mut some = step(id, fields.clone(), &service).put("predictions", boxes());
+    assert_eq!(
+        some.run(),
+        (false, "Custom metadata upload was successful".into())
+    );
+    let call = &service.calls()[1];
+    assert_eq!(call.line, "POST /ws/inference-stats/metadata");
+    assert_eq!(
+        call.json(),
+        json!({"data": [{"inference_ids": ["i-1"], "field_name": "line", "field_value": "7"}]})
+    );
+    let none = Value::detections(Detections::empty());
+    assert!(step(id, fields, &service).put("predictions", none).run().0);
+    let fields = json!({"source_id": "a/b", "metadata": {"x": 1}, "tags": ["x", "y", "x"]});
+    let mut image = step(
+        "roboflow_core/asset_library_attributes@v1",
+        fields,
+        &service,
+    );
+    assert_eq!(
+        image.run(),
+        (false, "Image attributes update submitted".into())
+    );
+    let calls = service.calls();
+    let call = calls.last().unwrap();
+    assert_eq!(call.line, "POST /ws/images/a%2Fb/metadata");
+    assert_eq!(
+        call.json(),
+        json!({"metadata": {"x": 1}, "addTags": ["y", "x"]})
+    );
+}
+
+#[test]
+fn the_monitoring_gets_the_best_of_each_class_now_and_then() {
+    let service = Service::start(platform);
+    let fields = json!({"predictions": null, "model_id": "m/1", "unique_aggregator_key": "u"});
+    let id = "roboflow_core/model_monitoring_inference_aggregator@v1";
+    let mut report = step(id, fields, &service).put("predictions", boxes());
+    let not_yet = (
+        false,
+        "Not in reporting range, skipping report. (Ok)".to_owned(),
+    );
+    assert_eq!(report.run(), not_yet);
+    report.clock.advance(Duration::from_secs(4));
+    assert_eq!(report.run(), not_yet);
+    report.clock.advance(Duration::from_secs(1));
+    assert_eq!(report.run(), (false, "Data sent successfully".into()));
+    let call = &service.calls()[1];
+    assert_eq!(call.line, "POST /ws/inference-stats");
+    assert_eq!(
+        call.json()["inference_results"],
+        json!([{"model_id": "m/1", "class_name": "car", "confidence": 0.75,
+            "inference_id": "i-1", "model_type": "object-detection"}])
+    );
+}
+
+fn event() -> Json {
+    json!({"event_type": "quality_check", "solution": "s", "qc_result": "fail",
+        "location": "not of this kind", "custom_metadata": {"n": 1}})
+}
+
+#[test]
+fn events_go_to_the_platform_with_their_images() {
+    let service = Service::start(platform);
+    let id = "roboflow_core/roboflow_vision_events@v1";
+    let mut sink = step(id, event(), &service)
+        .put("output_image", image())
+        .put("input_image", image())
+        .put("predictions", boxes());
+    assert_eq!(sink.run(), (false, "Vision event sent successfully".into()));
+    let calls = service.calls();
+    assert_eq!(service.lines()[0], "POST /vision-events/upload");
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.header("authorization") == "Bearer k3y")
+    );
+    let sent = calls[2].json();
+    assert_eq!(sent["eventData"], json!({"result": "fail"}));
+    assert_eq!(sent["customMetadata"], json!({"n": 1}));
+    let image = &sent["images"][0];
+    assert_eq!(
+        (&image["sourceId"], &image["inputSourceId"]),
+        (&json!("S1"), &json!("S1"))
+    );
+    assert_eq!(
+        image["objectDetections"],
+        json!([{"class": "car", "x": 150.0, "y": 200.0, "width": 100.0, "height": 200.0,
+            "confidence": 0.75}])
+    );
+}
+
+#[test]
+fn events_go_to_a_local_store_and_its_refusals_are_told() {
+    let service = Service::start(|call, number, _| match (number, &*call.line) {
+        (0, "POST /v2/events") => (201, json!({"id": "E1"})),
+        _ => (529, json!({"detail": "full"})),
+    });
+    let mut fields = event();
+    fields["write_to_event_store"] = json!(true);
+    fields["event_store_url"] = json!(format!("{}/", service.url()));
+    let id = "roboflow_core/roboflow_vision_events@v1";
+    let mut sinks = all_at(&service.url());
+    (sinks.api_key, sinks.event_store_key) = (None, Some("st0re".into()));
+    let mut sink = SinkStep::new(id, fields, sinks, waiting()).put("output_image", image());
+    let written = "Event written to local event store successfully";
+    assert_eq!(sink.run(), (false, written.into()));
+    sink.clock.advance(Duration::from_secs(1));
+    let (error, text) = sink.run();
+    assert!(
+        error && text.contains("at capacity (529)") && text.ends_with("Detail: full"),
+        "{text}"
+    );
+    let call = &service.calls()[0];
+    assert_eq!(call.header("x-api-key"), "st0re");
+    assert_eq!(call.json()["event_schema"], "quality_check");
+    assert!(call.json()["images"][0]["base64Image"].is_string());
+}
