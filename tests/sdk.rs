@@ -2,13 +2,12 @@
 //!
 //! `scripts/setup.sh --test` installs the client from PyPI; without it the test fails and says so.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on ends
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on ends
 
 #[path = "support/platform.rs"]
 mod platform;
 #[path = "support/server.rs"]
 mod server;
-#[allow(dead_code, unused_imports)] // this test uses the camera only
 mod support;
 
 use std::net::SocketAddr;

@@ -172,7 +172,7 @@ impl Block for EmailNotification {
             self.cooldown.start(cx);
             managed::send(&parameters, inputs, cx)?
         } else {
-            self.from_server(inputs, cx)?
+            self.through_server(inputs, cx)?
         };
         Ok(report.with_throttling())
     }
@@ -187,7 +187,11 @@ impl EmailNotification {
         })
     }
 
-    fn from_server(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Report, BlockError> {
+    fn through_server(
+        &mut self,
+        inputs: &Inputs<'_>,
+        cx: &Context<'_>,
+    ) -> Result<Report, BlockError> {
         let Some(server) = Server::read(inputs)? else {
             return Ok(Report::failed(INCOMPLETE));
         };
