@@ -52,9 +52,10 @@ impl Use {
     fn settled(want: Option<Self>) -> Self {
         let began = Instant::now();
         loop {
+            millrace::allocator::release();
             let now = Self::now();
             let back = |w: Self| {
-                now.threads == w.threads
+                now.threads <= w.threads
                     && now.descriptors == w.descriptors
                     && now.memory - w.memory <= ALLOWED
             };
@@ -158,7 +159,8 @@ fn streams_that_come_and_go_leave_nothing() {
         after.descriptors,
     );
     assert!(longest < Duration::from_secs(2), "a stop took {longest:?}");
-    assert_eq!(after.threads, before.threads, "threads: {:?}", names());
+    // GLib ends idle threads of its pool by itself, so there may be fewer.
+    assert!(after.threads <= before.threads, "threads: {:?}", names());
     assert_eq!(after.descriptors, before.descriptors, "descriptors");
     assert!(after.memory - before.memory <= ALLOWED, "memory");
 }

@@ -63,6 +63,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
             "parameter_bindings",
             &[Ty::Map(&[Ty::Selector(&[kind::WILDCARD])])],
         )
+        .extra(r#"{"keys_bound_in": "parameter_bindings"}"#)
         .about("What stands for each input of the other definition."),
     ],
     outputs: &[output("*", &[kind::WILDCARD])],
