@@ -40,7 +40,7 @@ fn stop_clean(fleet: &Fleet, id: &str) {
     // The system takes a moment to let go of a thread whose work is done.
     let ended = Instant::now();
     until("the end of the threads", || threads_of(id).is_empty());
-    assert!(ended.elapsed() < Duration::from_millis(500));
+    assert!(ended.elapsed() < Duration::from_secs(2));
 }
 
 fn named(name: &str, uri: &str, wanted: Wanted) -> PipelineSpec {
@@ -210,6 +210,8 @@ fn loading_a_model() {
     until("loading", || fleet.phase(&id).unwrap() == Phase::Loading);
     std::thread::sleep(Duration::from_millis(200));
     stop(&fleet, &id);
+    // A thread that has ended is listed until the kernel has tidied it up.
+    until("the pipeline's own thread", || threads_of("sl").len() < 2);
     let left = threads_of("sl");
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].starts_with("load:"), "{left:?}");
