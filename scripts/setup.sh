@@ -18,7 +18,9 @@ build_packages=(
     clang-14 libclang1-14 # the opencv crate reads OpenCV's headers with them
     libopencv-imgproc-dev libopencv-flann-dev libopencv-features2d406
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
-    libgstrtspserver-1.0-dev # the test camera
+    libgstreamer-plugins-bad1.0-dev # WebRTC
+    libgstrtspserver-1.0-dev        # pictures over RTSP, and the test camera
+    libssl-dev zlib1g-dev           # librdkafka's TLS and compression
 )
 run_packages=(
     ca-certificates
@@ -26,6 +28,7 @@ run_packages=(
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-libav
     gstreamer1.0-plugins-ugly # x264enc: writing H.264
     gstreamer1.0-plugins-bad  # h264parse, TS, HLS
+    gstreamer1.0-nice         # connections of WebRTC
     gstreamer1.0-x            # the window of --preview
 )
 # Peers that tests talk to; the RTSP server is a library above, HTTP receivers are part of the tests.
@@ -185,7 +188,7 @@ PYTHON
 has_sdk() {
     "$sdk_folder/bin/python" -c "
 from importlib.metadata import version
-import inference_sdk
+import aiortc, inference_sdk
 assert version('inference-sdk') == '$sdk_version'" >/dev/null 2>&1
 }
 
@@ -198,7 +201,7 @@ fetch_sdk() {
     rm -rf "$sdk_folder"
     python3 -m venv "$sdk_folder"
     "$sdk_folder/bin/python" -m pip install --quiet --disable-pip-version-check \
-        "inference-sdk==$sdk_version" || fail "pip could not install inference-sdk"
+        "inference-sdk[webrtc]==$sdk_version" || fail "pip could not install inference-sdk"
     has_sdk || fail "inference-sdk was installed but cannot be imported"
 }
 
