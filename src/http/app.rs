@@ -281,7 +281,10 @@ impl App {
             api_key: order.api_key.clone(),
             ..self.services.clone()
         };
-        Ok(Engine::new(plan, services, self.input.clone())?)
+        let mut engine = Engine::new(plan, services, self.input.clone())?;
+        let stamp = &order.fetched.stamp;
+        engine.name_definition(stamp.to_json(stamp.fetched_at));
+        Ok(engine)
     }
 
     /// Runs a workflow and writes the answer.

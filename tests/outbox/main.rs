@@ -12,6 +12,7 @@ mod disk;
 mod kills;
 mod outage;
 mod peers;
+mod waiting;
 
 use std::path::Path;
 use std::process::Command;

@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
-use super::client::{Answer, Failure};
+use super::outcome::{Answer, Failure};
 use super::request::{IDEMPOTENCY_KEY, Request, RequestError};
 
 /// An attempt under way.
@@ -30,8 +30,8 @@ pub(super) trait Adapter: Send + Sync {
     /// What is missing in an address, if something is.
     fn missing(&self, url: &Url) -> Option<&'static str>;
 
-    /// Makes one attempt. Whoever waits for it keeps the time.
-    fn attempt<'a>(&'a self, request: &'a Request) -> Attempt<'a>;
+    /// Makes one attempt for an event of a stream. Whoever waits for it keeps the time.
+    fn attempt<'a>(&'a self, request: &'a Request, stream: &'a str) -> Attempt<'a>;
 }
 
 /// All of them.
@@ -156,10 +156,7 @@ fn refused(request: &Request, reason: impl std::fmt::Display, passing: bool) -> 
 }
 
 fn confirmed(said: impl Into<String>) -> Answer {
-    Answer {
-        status: 200,
-        said: Some(said.into()),
-    }
+    Answer::confirmed(said)
 }
 
 #[cfg(test)]

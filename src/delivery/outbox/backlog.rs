@@ -9,7 +9,9 @@ use super::database::{self, Change};
 use super::front::{Front, Unwritten, key};
 use super::{Core, Durability, IN_MEMORY, lock, record, with_body};
 use crate::delivery::backlog::lanes::{Lanes, Pick, Picked, Waiting};
-use crate::delivery::backlog::{Backlog, Claim, Claimed, Event, Overflow, PutError, Settlement};
+use crate::delivery::backlog::{
+    Asker, Backlog, Claim, Claimed, Event, Overflow, PutError, Settlement,
+};
 use crate::delivery::request::Request;
 
 /// Most bytes of events that the database has not taken yet.
@@ -29,6 +31,7 @@ pub(in crate::delivery) struct Handle {
 /// An event on its way in.
 struct Incoming {
     event: Event,
+    asker: Option<Asker>,
     record: Vec<u8>,
     file: Option<Hash>,
     since: i64,
@@ -54,7 +57,7 @@ impl Handle {
     }
 
     /// Brings an event into the form in which it is kept. A large body goes to its file.
-    fn incoming(&self, event: Event) -> Incoming {
+    fn incoming(&self, event: Event, asker: Option<Asker>) -> Incoming {
         let body = &event.request.body;
         let file = if body.len() > LARGE {
             match self.core.bodies.keep(body) {
@@ -75,6 +78,7 @@ impl Handle {
         Incoming {
             size: record.len() + beside,
             event,
+            asker,
             record,
             file,
             since,
@@ -145,12 +149,22 @@ impl Handle {
             record: new.record.into(),
             durable,
         };
+        let asker = new.asker.and_then(|asker| {
+            match lanes.held(&new.event.stream, core.clock.monotonic()) {
+                Some(reason) => {
+                    asker.tell_behind(&reason);
+                    None
+                }
+                None => Some(asker),
+            }
+        });
         let waiting = Waiting {
             id,
             size: new.size,
             attempts: 0,
             since: new.since,
             request: stays.then_some(new.event.request),
+            asker,
         };
         lanes.push(&new.event.stream, waiting);
         drop(lanes);
@@ -233,7 +247,7 @@ impl Handle {
         let settlement = if gone { Settlement::Done } else { settlement };
         let mut lanes = self.lanes();
         let attempts = lanes.attempts(stream, id).unwrap_or(0) + 1;
-        let done = lanes.settle(stream, id, settlement);
+        let done = lanes.settle(stream, id, settlement, error);
         let waits = lanes.holds(stream, id);
         drop(lanes);
         let error = error.map(Arc::from);
@@ -275,8 +289,8 @@ impl Handle {
 }
 
 impl Backlog for Handle {
-    fn put(&self, event: Event) -> Result<usize, PutError> {
-        let new = self.incoming(event);
+    fn put(&self, event: Event, asker: Option<Asker>) -> Result<usize, PutError> {
+        let new = self.incoming(event, asker);
         let (stream, file) = (new.event.stream.clone(), new.file);
         let put = self.put_in(new);
         if let (Err(_), Some(hash)) = (&put, file) {
@@ -305,6 +319,7 @@ impl Backlog for Handle {
                         id,
                         event: Event { stream, request },
                         attempts: picked.attempts,
+                        asker: picked.asker,
                     });
                 }
                 Ok(None) => {
