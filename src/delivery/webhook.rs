@@ -1,5 +1,5 @@
 //! Results of streams, posted to one address: `millrace run --webhook URL [--webhook-when NAME]`, or
-//! sent to it as messages: `--mqtt`, `--nats`, `--redis`.
+//! sent to it as messages: `--kafka`, `--mqtt`, `--nats`, `--redis`.
 //!
 //! The body of a request is the JSON of one result. The address is the operator's own, so private
 //! ones are allowed whatever definitions may reach. Results of one stream arrive in order.
