@@ -47,6 +47,7 @@ pub use library::{LazyLibrary, StoreLibrary};
 pub use platform::Greeting;
 pub use refresher::Refresher;
 pub use settings::Settings;
+pub(crate) use settings::behind;
 pub use stamp::{DefinitionStamp, Fetched, Source, Trouble};
 pub use store::{DefinitionStore, Demand};
 pub use subscription::Subscription;

@@ -17,9 +17,10 @@ use url::Url;
 
 use super::adapters::Adapters;
 use super::address::{self, AddressPolicy, AddressRefused};
+use super::errand::{self, Remembered};
 use super::outcome::{Answer, Failure, MAX_REDIRECTS, Trouble};
 use super::request::{Request, RequestError};
-use super::{errand, mail, retry};
+use super::{mail, retry};
 use crate::clock::Clock;
 use crate::network::{self, CheckedResolver};
 
@@ -33,6 +34,7 @@ pub(super) struct Clients {
     open: Client,
     strict: Client,
     adapters: Adapters,
+    pub(super) remembered: Remembered,
 }
 
 impl Clients {
@@ -55,6 +57,7 @@ impl Clients {
                 .dns_resolver(CheckedResolver::global())
                 .build()?,
             adapters: Adapters::new(),
+            remembered: Remembered::default(),
         })
     }
 

@@ -7,6 +7,7 @@
 //! each exchange carries the same `Idempotency-Key` on every attempt; its stored form is compressed
 //! and shows no token.
 
+mod remembered;
 mod run;
 
 use std::collections::HashMap;
@@ -25,7 +26,9 @@ use uuid::Uuid;
 
 use super::address::AddressPolicy;
 use super::request::{Request, RequestError};
+use crate::definitions::behind;
 
+pub(super) use remembered::Remembered;
 pub(super) use run::deliver;
 
 /// What an errand's address starts with in front of that of its first exchange.
@@ -75,6 +78,12 @@ pub struct Exchange {
     pub reason: String,
     /// JSON pointer of what makes the remaining exchanges needless if it is true.
     pub done: Option<String>,
+    /// A gateway that is asked in place of the address.
+    #[serde(default)]
+    pub gateway: Option<String>,
+    /// For how long a good answer stays true: until then it is not asked for again.
+    #[serde(default)]
+    pub stays: Option<Duration>,
 }
 
 mod body_text {
@@ -138,6 +147,20 @@ impl Exchange {
         self
     }
 
+    /// The same through a gateway, if there is one.
+    #[must_use]
+    pub fn through(mut self, gateway: Option<&Url>) -> Self {
+        self.gateway = gateway.map(Url::to_string);
+        self
+    }
+
+    /// The same with an answer that stays true for a while.
+    #[must_use]
+    pub fn stays(mut self, time: Duration) -> Self {
+        self.stays = Some(time);
+        self
+    }
+
     /// The same ending the errand if this is true.
     #[must_use]
     pub fn done(mut self, pointer: &str) -> Self {
@@ -155,6 +178,10 @@ impl Exchange {
             None => filled(&self.url, kept, quoted),
         };
         let mut request = Request::new(&self.method, &url, addresses)?;
+        if let Some(gateway) = &self.gateway {
+            let gateway = Url::parse(gateway).map_err(RequestError::Url)?;
+            request.url = behind(&gateway, &request.url);
+        }
         for (name, value) in &self.headers {
             request = request.header(name, value.as_bytes())?;
         }
@@ -323,6 +350,20 @@ mod tests {
         assert_eq!(
             exchange.refusal(&Json::Null).as_deref(),
             Some("Not Available.")
+        );
+    }
+
+    #[test]
+    fn a_gateway_is_asked_for_the_address_with_its_values() {
+        let slot = Slot::new();
+        let kept = HashMap::from([(slot.0.clone(), "my ws".to_owned())]);
+        let gateway = Url::parse("http://gw:8080/").unwrap();
+        let url = format!("https://api/{}/x?api_key=k", slot.text());
+        let exchange = Exchange::new("GET", url).through(Some(&gateway));
+        let request = exchange.request(AddressPolicy::Any, &kept).unwrap();
+        assert_eq!(
+            request.url.as_str(),
+            "http://gw:8080/proxy?url=https%3A%2F%2Fapi%2Fmy%2520ws%2Fx%3Fapi_key%3Dk"
         );
     }
 }

@@ -519,3 +519,25 @@ fn requests_of_sinks_name_the_definition_that_made_them() {
         assert_eq!(stamp, "hash=d86e34748e80; source=file");
     }
 }
+
+#[test]
+fn a_gateway_is_asked_in_place_of_the_platform_and_the_workspace_once() {
+    let service = Service::start(|call, _, _| {
+        let ask = call.query.contains("%2F%3Fapi_key");
+        (200, json!({"workspace": if ask { "ws" } else { "" }}))
+    });
+    let mut sinks = all_at("http://platform.invalid");
+    sinks.gateway = Some(format!("{}/", service.url()).parse().unwrap());
+    let fields = json!({"predictions": null, "field_name": "line", "field_value": "7"});
+    let id = "RoboflowCustomMetadata";
+    let mut sink = SinkStep::new(id, fields, sinks, waiting()).put("predictions", boxes());
+    for _ in 0..3 {
+        let (error, text) = sink.run();
+        assert!(!error, "{text}");
+    }
+    let posted = "POST /proxy";
+    assert_eq!(service.lines(), ["GET /proxy", posted, posted, posted]);
+    let asked = &service.calls()[1].query;
+    let target = "url=http%3A%2F%2Fplatform.invalid%2Fws%2Finference-stats%2Fmetadata%3F";
+    assert!(asked.starts_with(target), "{asked}");
+}

@@ -58,9 +58,16 @@ impl Errand {
                 request.headers.insert(DEFINITION, stamp.clone());
             }
             request.timeout = whole.timeout;
-            let (reply, retry_after) = exchange_once(clients, &request, clock)
-                .await
-                .map_err(|failure| trouble(failure, None))?;
+            let now = clock.monotonic();
+            let known = exchange.stays;
+            let known = known.and_then(|time| clients.remembered.get(&request, time, now));
+            let fresh = known.is_none();
+            let (reply, retry_after) = match known {
+                Some(reply) => (reply, None),
+                None => exchange_once(clients, &request, clock)
+                    .await
+                    .map_err(|failure| trouble(failure, None))?,
+            };
             if let Some(failure) = status_failure(&request, reply.status, retry_after) {
                 return Err(trouble(failure, Some(reply)));
             }
@@ -82,6 +89,9 @@ impl Errand {
                 };
                 let text = value.as_str().map_or_else(|| value.to_string(), Into::into);
                 kept.insert(slot.0.clone(), text);
+            }
+            if fresh && exchange.stays.is_some() {
+                clients.remembered.put(&request, reply.clone(), now);
             }
             let done = exchange.done.as_ref();
             let done = done.is_some_and(|pointer| answer.pointer(pointer).is_some_and(is_true));
