@@ -9,6 +9,7 @@ mod receiver;
 
 mod command;
 mod disk;
+mod frames;
 mod kills;
 mod outage;
 mod peers;
