@@ -235,7 +235,8 @@ fn quoted(value: &str) -> String {
     form.replace('+', "%20")
 }
 
-fn is_true(value: &Json) -> bool {
+/// Whether Python takes a value for true.
+pub(super) fn is_true(value: &Json) -> bool {
     match value {
         Json::Null => false,
         Json::Bool(b) => *b,

@@ -153,12 +153,8 @@ struct Server<'a> {
 
 impl Block for EmailNotification {
     fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
-        if let Some(off) = Report::off(inputs, cx)? {
-            return Ok(off.with_throttling());
-        }
-        let seconds = inputs.int("cooldown_seconds")? as f64;
-        if self.cooldown.forbids(seconds, cx) {
-            return Ok(Report::throttled(cx).with_throttling());
+        if let Some(stopped) = self.cooldown.stops(inputs, cx)? {
+            return Ok(stopped.with_throttling());
         }
         let managed = self.html && inputs.text("email_provider")? == "Roboflow Managed API Key";
         let report = if managed {
