@@ -42,7 +42,7 @@ pub(super) fn consumed(kept: &Kept, excluded: &[String], clock: &dyn Clock) -> C
     let mut result = Consumed {
         outputs: Vec::new(),
         frames_metadata: Vec::new(),
-        definition: kept.generation.stamp.to_json(clock.now()),
+        definition: kept.generation.provenance.to_json(clock.now()),
         timing: Vec::new(),
         error,
     };

@@ -57,7 +57,7 @@ impl Reporter {
             "frame_timestamp": video.frame_timestamp.isoformat(),
             "time_seconds": result.frame.time.as_secs_f64(),
             "latency_ms": (result.latency.as_secs_f64() * 1e5).round() / 100.0,
-            "definition": result.generation.stamp.to_json(now),
+            "definition": result.generation.provenance.to_json(now),
             "models": self.models,
         });
         let mut picture = None;
