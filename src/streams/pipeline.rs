@@ -165,9 +165,10 @@ impl Chain {
     ) -> std::io::Result<(Self, Assembler, Arc<Generation>)> {
         let Replacement {
             mut engine,
-            stamp,
+            provenance,
             image_input,
         } = definition;
+        let stamp = provenance.stamp();
         engine.name_definition(stamp.to_json(stamp.fetched_at));
         let plan = engine.plan().clone();
         let (assembler, stages) = engine.into_stages();
@@ -201,7 +202,7 @@ impl Chain {
         let _ = chains.send(next);
         let generation = Arc::new(Generation {
             plan,
-            stamp,
+            provenance,
             image_input,
             elements: OnceLock::new(),
         });

@@ -73,7 +73,7 @@ fn start(services: &Services, form: Form, name: usize) -> Stream {
         source,
         definition: Replacement {
             engine,
-            stamp: DefinitionStamp::inline(definition, services.clock.now()),
+            provenance: DefinitionStamp::inline(definition, services.clock.now()).into(),
             image_input: "image".into(),
         },
         parameters: RuntimeInputs::new(),

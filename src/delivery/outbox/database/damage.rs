@@ -28,7 +28,7 @@ impl Database {
     }
 
     /// As [`Self::replace`], in the place of this one.
-    pub(super) fn restart(&mut self, reason: &str) -> Result<()> {
+    pub(in crate::delivery::outbox) fn restart(&mut self, reason: &str) -> Result<()> {
         let (fresh, _) = Self::replace(&self.path.clone(), self.durability, reason)?;
         *self = fresh;
         Ok(())
