@@ -101,8 +101,9 @@ fn choose_video(source: &gst::Element) -> Arc<AtomicBool> {
     offered
 }
 
-/// Links unpacker and decoder between a pad of `rtspsrc` and `entry`.
-fn decode(
+/// Links unpacker and decoder between a pad that gives RTP packets and `entry`. The unpacker is the
+/// first of the elements.
+pub(crate) fn decode(
     pipeline: &gst::Pipeline,
     entry: &gst::Pad,
     pad: &gst::Pad,
