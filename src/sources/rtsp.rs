@@ -115,6 +115,8 @@ pub(crate) fn decode(
         .and_then(|s| s.get::<String>("encoding-name").ok())
         .unwrap_or_default();
     let au = |media| gst::Caps::builder(media).field("alignment", "au");
+    // There are decoders for pictures that one can see through, and for no others.
+    let opaque = |media| gst::Caps::builder(media).field("codec-alpha", false).build();
     let (unpacker, unpacked) = match encoding.to_ascii_uppercase().as_str() {
         "H264" => ("rtph264depay", au("video/x-h264").build()),
         "H265" => ("rtph265depay", au("video/x-h265").build()),
@@ -123,8 +125,8 @@ pub(crate) fn decode(
             let caps = gst::Caps::builder("video/mpeg").field("mpegversion", 4i32);
             ("rtpmp4vdepay", caps.field("systemstream", false).build())
         }
-        "VP8" => ("rtpvp8depay", gst::Caps::new_empty_simple("video/x-vp8")),
-        "VP9" => ("rtpvp9depay", gst::Caps::new_empty_simple("video/x-vp9")),
+        "VP8" => ("rtpvp8depay", opaque("video/x-vp8")),
+        "VP9" => ("rtpvp9depay", opaque("video/x-vp9")),
         _ => {
             return Err(SourceError::NotVideo {
                 source_name: shared.name.clone(),

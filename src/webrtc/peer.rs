@@ -262,7 +262,13 @@ impl Peer {
                 if let (gst::MessageView::Error(error), Some(lines)) =
                     (message.view(), lines.upgrade())
                 {
-                    lines.tell(PeerEvent::Failed(error.error().to_string()));
+                    let details = error.debug().unwrap_or_default();
+                    tracing::debug!("WebRTC: {}: {details}", error.error());
+                    lines.tell(match is_of_channels(message) {
+                        // It breaks when the client closes: there is nobody to send to.
+                        true => PeerEvent::Gone("the client closed its channels"),
+                        false => PeerEvent::Failed(error.error().to_string()),
+                    });
                 }
                 gst::BusSyncReply::Drop
             });
@@ -304,6 +310,15 @@ impl Drop for Peer {
             }
         }
     }
+}
+
+/// Whether a message comes from the part that sends what goes over data channels.
+fn is_of_channels(message: &gst::MessageRef) -> bool {
+    let factory = message
+        .src()
+        .and_then(|source| source.downcast_ref::<gst::Element>())
+        .and_then(gst::Element::factory);
+    factory.is_some_and(|factory| factory.name().starts_with("sctp"))
 }
 
 /// Takes the chunks of a video. A message of one byte asks whether anybody is there.

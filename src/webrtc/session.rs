@@ -277,6 +277,10 @@ impl Session {
             PeerEvent::Uploaded => self.note(Happening::Uploaded),
             PeerEvent::UploadFailed(error) => self.fail(&error.to_string()),
             PeerEvent::TrackFailed(error) => self.fail(&error.to_string()),
+            // A client that closes takes the ground away under what is being sent.
+            PeerEvent::Failed(reason) if self.life.phase() != Phase::Running => {
+                tracing::debug!(session = %self.record.id, "{reason}");
+            }
             PeerEvent::Failed(reason) => self.fail(&reason),
         }
     }
