@@ -80,7 +80,9 @@ fn start(server: &Server, scenario: &str, arguments: &[&str]) -> Child {
 
 /// Runs a scenario to its end; answers how many things were as expected.
 fn run(server: &Server, scenario: &str, arguments: &[&str]) -> usize {
-    let output = start(server, scenario, arguments).wait_with_output().unwrap();
+    let output = start(server, scenario, arguments)
+        .wait_with_output()
+        .unwrap();
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
@@ -154,7 +156,10 @@ fn a_file_comes_back_frame_by_frame_and_nothing_of_it_stays() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(
         &[],
-        &[("MILLRACE_WEBRTC_UPLOAD_DIR", folder.path().to_str().unwrap())],
+        &[(
+            "MILLRACE_WEBRTC_UPLOAD_DIR",
+            folder.path().to_str().unwrap(),
+        )],
     );
     let client = Client::new();
     assert!(run(&server, "upload", &[SHAPES_ABSOLUTE, "300"]) >= 9);
@@ -163,12 +168,21 @@ fn a_file_comes_back_frame_by_frame_and_nothing_of_it_stays() {
     let broken = changed_copy(SHAPES_ABSOLUTE, folder.path(), "broken.mp4", |bytes| {
         bytes.iter_mut().for_each(|byte| *byte ^= 0x5a);
     });
-    assert_eq!(run(&server, "broken_upload", &[broken.to_str().unwrap()]), 1);
+    assert_eq!(
+        run(&server, "broken_upload", &[broken.to_str().unwrap()]),
+        1
+    );
     client.wait_until_none_is_left(&server, Duration::from_secs(12));
     assert_eq!(uploads_in(folder.path()), 1);
     let figures = client.get(&server, "/metrics");
-    assert!(figures.contains("millrace_webrtc_sessions_total 2\n"), "{figures}");
-    assert!(figures.contains("millrace_webrtc_upload_bytes 0\n"), "{figures}");
+    assert!(
+        figures.contains("millrace_webrtc_sessions_total 2\n"),
+        "{figures}"
+    );
+    assert!(
+        figures.contains("millrace_webrtc_upload_bytes 0\n"),
+        "{figures}"
+    );
 }
 
 #[test]
@@ -224,7 +238,10 @@ fn sessions_that_cannot_be_are_refused_and_leave_nothing() {
         ("v=0\r\n".repeat(100_000), "bytes"),
         (OFFER.replace("a=ice-ufrag:abcd\r\n", ""), "no a=ice-ufrag"),
         (OFFER.replace("a=fingerprint", "a=x"), "no a=fingerprint"),
-        (OFFER.replace("m=application 9", "m=application 0"), "switched off"),
+        (
+            OFFER.replace("m=application 9", "m=application 0"),
+            "switched off",
+        ),
     ] {
         let (status, answer) = told(&|body| body["webrtc_offer"]["sdp"] = sdp.clone().into());
         assert_eq!(status, 400, "{answer}");
@@ -233,21 +250,36 @@ fn sessions_that_cannot_be_are_refused_and_leave_nothing() {
     }
     let (status, answer) = told(&|body| body["webrtc_offer"] = json!({"type": "offer"}));
     assert_eq!(status, 422);
-    assert_eq!(answer["detail"][0]["loc"], json!(["body", "webrtc_offer", "sdp"]));
+    assert_eq!(
+        answer["detail"][0]["loc"],
+        json!(["body", "webrtc_offer", "sdp"])
+    );
     let (status, answer) = told(&|body| {
         body["workflow_configuration"] = json!({"type": "WorkflowConfiguration"});
     });
     assert_eq!(status, 400);
-    assert!(answer["message"].to_string().contains("Either 'workflow_specification'"), "{answer}");
+    assert!(
+        answer["message"]
+            .to_string()
+            .contains("Either 'workflow_specification'"),
+        "{answer}"
+    );
     let (status, answer) = told(&|body| {
         body["workflow_configuration"]["image_input_name"] = "picture".into();
     });
     assert_eq!(status, 400);
-    assert!(answer["message"].to_string().contains("no image input"), "{answer}");
+    assert!(
+        answer["message"].to_string().contains("no image input"),
+        "{answer}"
+    );
     let (status, _) = told(&|body| body["rtsp_url"] = "file:///etc/passwd".into());
     assert_eq!(status, 400);
     assert!(client.sessions(&server).is_empty());
-    assert!(client.get(&server, "/metrics").contains("millrace_webrtc_sessions_total 0\n"));
+    assert!(
+        client
+            .get(&server, "/metrics")
+            .contains("millrace_webrtc_sessions_total 0\n")
+    );
 }
 
 #[test]
@@ -258,7 +290,10 @@ fn sessions_are_bounded_in_number_and_a_client_that_never_connects_in_time() {
         &[
             ("MILLRACE_WEBRTC_SESSIONS", "2"),
             ("MILLRACE_WEBRTC_CONNECT_SECONDS", "2"),
-            ("MILLRACE_WEBRTC_UPLOAD_DIR", folder.path().to_str().unwrap()),
+            (
+                "MILLRACE_WEBRTC_UPLOAD_DIR",
+                folder.path().to_str().unwrap(),
+            ),
         ],
     );
     let client = Client::new();
@@ -267,12 +302,20 @@ fn sessions_are_bounded_in_number_and_a_client_that_never_connects_in_time() {
         let (status, answer, session) = client.post(&server, path, &request(OFFER));
         assert_eq!(status, 200, "{answer}");
         assert_eq!(answer["type"], "answer");
-        assert!(answer["sdp"].to_string().contains("a=candidate"), "{answer}");
+        assert!(
+            answer["sdp"].to_string().contains("a=candidate"),
+            "{answer}"
+        );
         assert!(session.is_some());
     }
     let (status, answer, _) = client.post(&server, path, &request(OFFER));
     assert_eq!(status, 503, "{answer}");
-    assert!(answer["message"].to_string().contains("MILLRACE_WEBRTC_SESSIONS"), "{answer}");
+    assert!(
+        answer["message"]
+            .to_string()
+            .contains("MILLRACE_WEBRTC_SESSIONS"),
+        "{answer}"
+    );
     assert_eq!(client.sessions(&server).len(), 2);
     assert_eq!(client.sessions(&server)[0]["phase"], "connecting");
     assert_eq!(uploads_in(folder.path()), 2);
@@ -315,14 +358,35 @@ fn sessions_of_a_workspace_are_counted_told_and_ended_by_its_keys() {
     };
     let detail = |message: &str| json!({"detail": {"status": "error", "message": message}});
     let (alive, end) = ("/webrtc/session/heartbeat", "/webrtc/session/heartbeat/end");
-    assert_eq!(beat("K1".into(), "mine", alive), (200, json!({"status": "ok"})));
-    assert_eq!(beat("K2".into(), "mine", alive), (404, detail("session not found")));
-    assert_eq!(beat("K1".into(), "none", alive), (404, detail("session not found")));
-    assert_eq!(beat("bad".into(), "mine", alive), (401, detail("unauthorized")));
-    assert_eq!(beat(Json::Null, "mine", alive), (401, detail("unauthorized")));
-    assert_eq!(beat("K2".into(), "mine", end), (200, json!({"status": "ok"})));
+    assert_eq!(
+        beat("K1".into(), "mine", alive),
+        (200, json!({"status": "ok"}))
+    );
+    assert_eq!(
+        beat("K2".into(), "mine", alive),
+        (404, detail("session not found"))
+    );
+    assert_eq!(
+        beat("K1".into(), "none", alive),
+        (404, detail("session not found"))
+    );
+    assert_eq!(
+        beat("bad".into(), "mine", alive),
+        (401, detail("unauthorized"))
+    );
+    assert_eq!(
+        beat(Json::Null, "mine", alive),
+        (401, detail("unauthorized"))
+    );
+    assert_eq!(
+        beat("K2".into(), "mine", end),
+        (200, json!({"status": "ok"}))
+    );
     assert_eq!(client.sessions(&server).len(), 2);
-    assert_eq!(beat("K1".into(), "mine", end), (200, json!({"status": "ok"})));
+    assert_eq!(
+        beat("K1".into(), "mine", end),
+        (200, json!({"status": "ok"}))
+    );
     let until = Instant::now() + Duration::from_secs(2);
     while client.sessions(&server).len() > 1 {
         assert!(Instant::now() < until);
@@ -373,18 +437,31 @@ fn every_end_of_a_session_gives_back_what_it_held() {
     let mut waiting = start(&server, "waiting", &[]);
     let mut lines = BufReader::new(waiting.stdout.take().unwrap()).lines();
     let running = |line: &String| line == "running";
-    assert!(lines.by_ref().map_while(Result::ok).any(|line| running(&line)));
+    assert!(
+        lines
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|line| running(&line))
+    );
     let session = client.sessions(&server)[0]["session"].clone();
     let body = json!({"api_key": "K1", "session_id": session});
     let (status, ..) = client.post(&server, "/webrtc/session/heartbeat/end", &body);
     assert_eq!(status, 200);
     client.wait_until_none_is_left(&server, Duration::from_secs(2));
-    assert!(lines.map_while(Result::ok).any(|line| line == "ok ended by the server"));
+    assert!(
+        lines
+            .map_while(Result::ok)
+            .any(|line| line == "ok ended by the server")
+    );
     assert!(waiting.wait().unwrap().success());
     let until = Instant::now() + Duration::from_secs(10);
     let as_before = |now: (usize, usize)| now.0 <= before.0 && now.1 <= before.1;
     while !as_before(held(&server)) {
-        assert!(Instant::now() < until, "{:?}, before {before:?}", held(&server));
+        assert!(
+            Instant::now() < until,
+            "{:?}, before {before:?}",
+            held(&server)
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
     // And with the server.
@@ -393,7 +470,11 @@ fn every_end_of_a_session_gives_back_what_it_held() {
     assert!(lines.map_while(Result::ok).any(|line| running(&line)));
     let begun = Instant::now();
     assert_eq!(server.terminate(), Some(0));
-    assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_millis(2_500),
+        "{:?}",
+        begun.elapsed()
+    );
     let _ = waiting.kill();
     let _ = waiting.wait();
 }

@@ -56,11 +56,7 @@ pub fn routes() -> Vec<Route> {
             "Whether a session lives",
             post(heartbeat),
         ),
-        route(
-            "/webrtc/session/heartbeat/end",
-            "End a session",
-            post(end),
-        ),
+        route("/webrtc/session/heartbeat/end", "End a session", post(end)),
     ]
 }
 
@@ -304,7 +300,9 @@ fn read_timeout(
             Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
         }
     };
-    asked.map_or(settings.max_timeout, |asked| asked.min(settings.max_timeout))
+    asked.map_or(settings.max_timeout, |asked| {
+        asked.min(settings.max_timeout)
+    })
 }
 
 fn read_offer(fields: &mut Fields<'_>) -> Option<String> {
@@ -332,8 +330,10 @@ fn read_ice(fields: &mut Fields<'_>) -> Vec<IceServer> {
             let urls = match object.get("urls")? {
                 Value::String(url) => vec![url.clone()],
                 Value::Array(urls) => {
-                    let texts: Option<Vec<String>> =
-                        urls.iter().map(|url| url.as_str().map(str::to_owned)).collect();
+                    let texts: Option<Vec<String>> = urls
+                        .iter()
+                        .map(|url| url.as_str().map(str::to_owned))
+                        .collect();
                     texts?
                 }
                 _ => return None,

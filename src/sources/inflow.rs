@@ -16,11 +16,11 @@ use gstreamer_app as gst_app;
 
 use super::chain::{internal, tail};
 use super::feed::Feeder;
+use super::gst::init;
 use super::name::Name;
 use super::queue::Ending;
 use super::shared::{Shared, SourceState};
 use super::supervisor::Signal;
-use super::gst::init;
 use super::{Source, SourceError, SourceSpec, rtsp};
 use crate::clock::Clock;
 

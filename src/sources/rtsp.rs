@@ -116,7 +116,11 @@ pub(crate) fn decode(
         .unwrap_or_default();
     let au = |media| gst::Caps::builder(media).field("alignment", "au");
     // There are decoders for pictures that one can see through, and for no others.
-    let opaque = |media| gst::Caps::builder(media).field("codec-alpha", false).build();
+    let opaque = |media| {
+        gst::Caps::builder(media)
+            .field("codec-alpha", false)
+            .build()
+    };
     let (unpacker, unpacked) = match encoding.to_ascii_uppercase().as_str() {
         "H264" => ("rtph264depay", au("video/x-h264").build()),
         "H265" => ("rtph265depay", au("video/x-h265").build()),

@@ -92,11 +92,7 @@ impl SourceUri {
     pub fn is_live(&self) -> bool {
         match self {
             Self::File(_) | Self::Http(_) => false,
-            Self::Rtsp(_)
-            | Self::Udp(_)
-            | Self::Srt(_)
-            | Self::Camera(_)
-            | Self::Track(_) => true,
+            Self::Rtsp(_) | Self::Udp(_) | Self::Srt(_) | Self::Camera(_) | Self::Track(_) => true,
             Self::Pattern(pattern) => pattern.live,
         }
     }

@@ -122,7 +122,9 @@ impl Film {
                 .insert(self.source.current_running_time().unwrap_or_default()),
         };
         let time = gst::ClockTime::try_from(time).unwrap_or_default();
-        let after = self.last.map(|last| last + gst::ClockTime::from_mseconds(1));
+        let after = self
+            .last
+            .map(|last| last + gst::ClockTime::from_mseconds(1));
         let time = (base + time).max(after.unwrap_or_default());
         self.last = Some(time);
         let mut buffer = shared_buffer(&picture);

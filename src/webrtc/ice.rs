@@ -94,7 +94,8 @@ fn address(url: &str, server: &IceServer) -> Result<Address, WebrtcError> {
         .split_once(':')
         .ok_or_else(|| unreadable("it is stun:, turn: or turns: and a host"))?;
     let place = rest.split('?').next().unwrap_or_default();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     if place.is_empty() || rest.len() > 512 || !place.chars().all(plain) {
         return Err(unreadable("its host cannot be read"));
     }

@@ -278,7 +278,10 @@ mod tests {
         life.look(SECOND * 4);
         assert_eq!(life.phase(), Phase::Connecting);
         life.look(SECOND * 5);
-        assert_eq!((life.phase(), life.why()), (Phase::Over, Some(Why::NeverConnected)));
+        assert_eq!(
+            (life.phase(), life.why()),
+            (Phase::Over, Some(Why::NeverConnected))
+        );
     }
 
     #[test]
@@ -294,7 +297,10 @@ mod tests {
         life.look(SECOND * 2 + FAREWELL);
         assert_eq!(life.phase(), Phase::Draining);
         life.look(SECOND * 3 + PATIENCE);
-        assert_eq!((life.phase(), life.why()), (Phase::Over, Some(Why::Complete)));
+        assert_eq!(
+            (life.phase(), life.why()),
+            (Phase::Over, Some(Why::Complete))
+        );
     }
 
     #[test]
@@ -319,11 +325,17 @@ mod tests {
     fn a_client_that_goes_ends_every_phase_and_the_first_reason_stays() {
         let mut life = life();
         life.note(Happening::PeerGone, SECOND);
-        assert_eq!((life.phase(), life.why()), (Phase::Over, Some(Why::PeerGone)));
+        assert_eq!(
+            (life.phase(), life.why()),
+            (Phase::Over, Some(Why::PeerGone))
+        );
         let mut done = self::life();
         done.note(Happening::ChannelOpen, SECOND);
         done.note(Happening::Finish(Why::Complete), SECOND);
         done.note(Happening::PeerGone, SECOND);
-        assert_eq!((done.phase(), done.why()), (Phase::Over, Some(Why::Complete)));
+        assert_eq!(
+            (done.phase(), done.why()),
+            (Phase::Over, Some(Why::Complete))
+        );
     }
 }

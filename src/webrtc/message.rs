@@ -26,17 +26,14 @@ const MOST_NAMES: usize = 256;
 /// Cuts a payload into messages, in order. `frame` tells clients which chunks belong together.
 pub fn chunks(frame: u32, payload: &[u8]) -> impl ExactSizeIterator<Item = Vec<u8>> {
     let total = payload.len().div_ceil(CHUNK);
-    payload
-        .chunks(CHUNK)
-        .enumerate()
-        .map(move |(index, part)| {
-            let mut message = Vec::with_capacity(12 + part.len());
-            for number in [frame, index as u32, total as u32] {
-                message.extend_from_slice(&number.to_le_bytes());
-            }
-            message.extend_from_slice(part);
-            message
-        })
+    payload.chunks(CHUNK).enumerate().map(move |(index, part)| {
+        let mut message = Vec::with_capacity(12 + part.len());
+        for number in [frame, index as u32, total as u32] {
+            message.extend_from_slice(&number.to_le_bytes());
+        }
+        message.extend_from_slice(part);
+        message
+    })
 }
 
 /// A chunk of an upload: its index, the number of chunks, and its bytes.

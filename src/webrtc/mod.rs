@@ -296,7 +296,10 @@ impl Sessions {
 
     /// Names of the sessions, oldest first.
     pub fn list(&self) -> Vec<String> {
-        lock(&self.records).keys().map(ToString::to_string).collect()
+        lock(&self.records)
+            .keys()
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// The keys of a session and the workspace that its own belongs to, where that was asked for.

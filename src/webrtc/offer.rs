@@ -107,7 +107,9 @@ impl Offer {
         }
         match credentials {
             Some(()) => Ok(offer),
-            None => Err(WebrtcError::offer("all its media sections are switched off")),
+            None => Err(WebrtcError::offer(
+                "all its media sections are switched off",
+            )),
         }
     }
 }
@@ -118,9 +120,13 @@ fn check(
     media: &gst_sdp::SDPMediaRef,
     at: u32,
 ) -> Result<Option<()>, WebrtcError> {
-    let bundled = sdp.attribute_val("group").is_some_and(|g| g.starts_with("BUNDLE"));
+    let bundled = sdp
+        .attribute_val("group")
+        .is_some_and(|g| g.starts_with("BUNDLE"));
     let has = |name: &str| {
-        let own = media.attribute_val(name).or_else(|| sdp.attribute_val(name));
+        let own = media
+            .attribute_val(name)
+            .or_else(|| sdp.attribute_val(name));
         own.is_some_and(|value| !value.is_empty())
     };
     if media.attribute_val("mid").is_none_or(str::is_empty) {
@@ -169,7 +175,9 @@ fn payloads(media: &gst_sdp::SDPMediaRef) -> impl Iterator<Item = Payload> {
             "VP8" => Codec::Vp8,
             "H264" => {
                 let parameters = value("fmtp", number).unwrap_or_default();
-                parameters.contains("packetization-mode=1").then_some(Codec::H264)?
+                parameters
+                    .contains("packetization-mode=1")
+                    .then_some(Codec::H264)?
             }
             _ => return None,
         };
@@ -182,7 +190,8 @@ fn payloads(media: &gst_sdp::SDPMediaRef) -> impl Iterator<Item = Payload> {
 mod tests {
     use super::*;
 
-    const CREDENTIALS: &str = "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 00:11\r\n";
+    const CREDENTIALS: &str =
+        "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 00:11\r\n";
 
     fn offer(sections: &str) -> Result<Offer, WebrtcError> {
         crate::sources::gst::init().unwrap();

@@ -193,7 +193,10 @@ mod tests {
         assert_eq!(StreamOutput::of_request(Some(&[])), None);
         assert_eq!(StreamOutput::of_request(Some(&names(&[""]))), None);
         let named = Some(StreamOutput::Named("b".into()));
-        assert_eq!(StreamOutput::of_request(Some(&names(&["", "b", "c"]))), named);
+        assert_eq!(
+            StreamOutput::of_request(Some(&names(&["", "b", "c"]))),
+            named
+        );
         assert_eq!(StreamOutput::of_change(&[]), StreamOutput::Input);
         assert_eq!(DataOutput::of(None), DataOutput::Nothing);
         assert_eq!(DataOutput::of(Some(&names(&[""]))), DataOutput::Nothing);

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use gst_webrtc::{WebRTCDataChannel, WebRTCDataChannelState, WebRTCPeerConnectionState};
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer_webrtc as gst_webrtc;
-use gst_webrtc::{WebRTCDataChannel, WebRTCDataChannelState, WebRTCPeerConnectionState};
 
 use super::WebrtcError;
 use super::film::{Film, make};
@@ -179,7 +179,9 @@ impl Peer {
     /// Bytes that the channel of results has not sent yet.
     pub fn buffered(&self) -> u64 {
         let channel = self.lines.channel();
-        channel.as_ref().map_or(0, WebRTCDataChannel::buffered_amount)
+        channel
+            .as_ref()
+            .map_or(0, WebRTCDataChannel::buffered_amount)
     }
 
     /// Sends a message on the channel of results.

@@ -339,7 +339,10 @@ impl Session {
             size: (result.frame.image.width(), result.frame.image.height()),
         };
         let own = Map::from_iter([
-            ("definition".to_owned(), result.generation.stamp.to_json(now)),
+            (
+                "definition".to_owned(),
+                result.generation.stamp.to_json(now),
+            ),
             ("frame_number".to_owned(), json!(video.frame_number)),
             (
                 "latency_ms".to_owned(),

@@ -10,9 +10,7 @@ use super::WebrtcError;
 use super::ice::IceServer;
 use super::outputs::{DataOutput, StreamOutput};
 use crate::blocks::Services;
-use crate::definitions::{
-    ApiKey, DefinitionKey, DefinitionStore, Demand, Fetched, StoreLibrary,
-};
+use crate::definitions::{ApiKey, DefinitionKey, DefinitionStore, Demand, Fetched, StoreLibrary};
 use crate::engine::{Engine, RuntimeInputs};
 use crate::network::address::is_global;
 use crate::plan::Plan;
@@ -129,7 +127,10 @@ fn parse(what: &'static str, text: &str, schemes: &[&str]) -> Result<SourceUri, 
         .is_some_and(|(scheme, _)| schemes.iter().any(|s| s.eq_ignore_ascii_case(scheme)));
     let strange = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\'');
     if !known {
-        return Err(field(what, format!("it begins with {}://", schemes.join(":// or "))));
+        return Err(field(
+            what,
+            format!("it begins with {}://", schemes.join(":// or ")),
+        ));
     }
     if text.chars().any(strange) {
         return Err(field(what, "it has blanks, quotes or control characters"));
@@ -197,13 +198,18 @@ impl Program {
         };
         let plan = Plan::compile_with(&fetched.definition, &library.inner_workflows())?;
         let plan = Arc::new(plan);
-        let named = |input: &&crate::definition::document::InputDef| *input.name == *spec.image_input;
+        let named =
+            |input: &&crate::definition::document::InputDef| *input.name == *spec.image_input;
         if plan.image_inputs().find(named).is_none() {
             let names: Vec<String> = plan.image_inputs().map(|i| i.name.to_string()).collect();
             let reason = format!(
                 "the definition has no image input {:?}; it has {}",
                 spec.image_input,
-                if names.is_empty() { "none".into() } else { names.join(", ") }
+                if names.is_empty() {
+                    "none".into()
+                } else {
+                    names.join(", ")
+                }
             );
             return Err(field("image_input_name", reason));
         }
@@ -248,7 +254,13 @@ mod tests {
 
     #[test]
     fn cameras_are_named_by_their_own_schemes_only() {
-        for address in ["http://cam/a", "rtsp:cam", "file:///etc/passwd", "/a.mp4", "test:"] {
+        for address in [
+            "http://cam/a",
+            "rtsp:cam",
+            "file:///etc/passwd",
+            "/a.mp4",
+            "test:",
+        ] {
             let told = refused(Feed::Rtsp(address.into()), true);
             assert!(told.contains("rtsp_url cannot be used"), "{told}");
         }
