@@ -143,10 +143,11 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
             eprintln!("millrace serves at http://{address}; Ctrl-C ends");
             wait_for_the_end();
             eprintln!("ending: requests under way finish first");
-            running.server.stop();
-            drop(running.declared);
+            // Sessions end beside, those that are being started too.
             std::thread::scope(|scope| {
                 scope.spawn(|| running.sessions.shut_down());
+                running.server.stop();
+                drop(running.declared);
                 running.fleet.shut_down();
             });
             ExitCode::SUCCESS

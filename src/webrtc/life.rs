@@ -13,6 +13,10 @@ use std::time::Duration;
 
 /// How long the last message may take to leave.
 pub const FAREWELL: Duration = Duration::from_secs(2);
+/// The same for a session that was told to end: it is gone within two seconds.
+pub const CURT: Duration = Duration::from_millis(300);
+/// How long frames wait for a channel of results once the client is connected.
+pub const CHANNEL: Duration = Duration::from_secs(5);
 /// How long a client that has everything may take to close.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -107,7 +111,8 @@ pub enum Happening {
 pub struct Life {
     phase: Phase,
     why: Option<Why>,
-    connected: bool,
+    /// Since when the client is connected.
+    connected: Option<Duration>,
     channel: bool,
     needs_channel: bool,
     needs_upload: bool,
@@ -125,7 +130,7 @@ impl Life {
         Self {
             phase: Phase::Connecting,
             why: None,
-            connected: false,
+            connected: None,
             channel: false,
             needs_channel: false,
             needs_upload: false,
@@ -161,9 +166,14 @@ impl Life {
     /// Takes note of what happened at `now`.
     pub fn note(&mut self, happening: Happening, now: Duration) {
         match happening {
-            Happening::Connected => self.connected = true,
+            Happening::Connected => {
+                self.connected.get_or_insert(now);
+            }
             // A channel that is open has a connection below it.
-            Happening::ChannelOpen => (self.connected, self.channel) = (true, true),
+            Happening::ChannelOpen => {
+                self.connected.get_or_insert(now);
+                self.channel = true;
+            }
             Happening::UploadGrew if self.phase == Phase::Uploading => self.since = now,
             Happening::UploadGrew => {}
             Happening::Uploaded => self.needs_upload = false,
@@ -178,7 +188,14 @@ impl Life {
                 return self.enter(Phase::Over, now);
             }
         }
-        let ready = self.connected && (self.channel || !self.needs_channel);
+        self.advance(now);
+    }
+
+    fn advance(&mut self, now: Duration) {
+        let alone = |since: Duration| now.saturating_sub(since) >= CHANNEL;
+        let ready = self
+            .connected
+            .is_some_and(|since| self.channel || !self.needs_channel || alone(since));
         match self.phase {
             Phase::Connecting if ready && self.needs_upload => self.enter(Phase::Uploading, now),
             Phase::Connecting if ready => self.enter(Phase::Running, now),
@@ -189,6 +206,7 @@ impl Life {
 
     /// Ends the phase whose limit has passed.
     pub fn look(&mut self, now: Duration) {
+        self.advance(now);
         let waited = now.saturating_sub(self.since);
         let out_of_time = self.until.is_some_and(|until| now >= until);
         match self.phase {
@@ -199,6 +217,7 @@ impl Life {
             Phase::Uploading if waited >= self.connect => self.finish(Why::UploadStalled, now),
             Phase::Draining => {
                 let patience = match (self.told, self.why) {
+                    (false, Some(Why::Stopped)) => CURT,
                     (false, _) => FAREWELL,
                     // Who is cut off has nothing left to do.
                     (true, Some(Why::Complete)) => PATIENCE,
@@ -217,7 +236,7 @@ impl Life {
             return;
         }
         self.why = Some(why);
-        let told = self.connected && why.can_be_told();
+        let told = self.connected.is_some() && why.can_be_told();
         self.enter(if told { Phase::Draining } else { Phase::Over }, now);
     }
 
@@ -234,7 +253,7 @@ mod tests {
 
     fn life() -> Life {
         let until = Some(SECOND * 100);
-        Life::new(Duration::ZERO, SECOND * 5, until).with_channel(true)
+        Life::new(Duration::ZERO, SECOND * 7, until).with_channel(true)
     }
 
     #[test]
@@ -244,6 +263,11 @@ mod tests {
         assert_eq!(life.phase(), Phase::Connecting);
         life.note(Happening::ChannelOpen, SECOND);
         assert_eq!(life.phase(), Phase::Running);
+        // A client may bring channels of another kind only.
+        let mut other = self::life();
+        other.note(Happening::Connected, SECOND);
+        other.look(SECOND + CHANNEL);
+        assert_eq!(other.phase(), Phase::Running);
         let mut without = Life::new(Duration::ZERO, SECOND, None);
         without.note(Happening::Connected, SECOND);
         assert_eq!(without.phase(), Phase::Running);
@@ -260,7 +284,7 @@ mod tests {
         }
         assert_eq!(life.phase(), Phase::Uploading);
         let mut stalled = life.clone();
-        stalled.look(SECOND * 14);
+        stalled.look(SECOND * 16);
         assert_eq!(stalled.why(), Some(Why::UploadStalled));
         assert_eq!(stalled.phase(), Phase::Draining);
         life.note(Happening::Uploaded, SECOND * 10);
@@ -275,9 +299,9 @@ mod tests {
     #[test]
     fn a_client_that_never_comes_is_not_waited_for_long() {
         let mut life = life();
-        life.look(SECOND * 4);
+        life.look(SECOND * 6);
         assert_eq!(life.phase(), Phase::Connecting);
-        life.look(SECOND * 5);
+        life.look(SECOND * 7);
         assert_eq!(
             (life.phase(), life.why()),
             (Phase::Over, Some(Why::NeverConnected))

@@ -45,7 +45,7 @@ pub use settings::Settings;
 pub use spec::{Feed, SessionSpec, Wanted};
 
 use crate::blocks::{CacheStore, Services};
-use crate::definitions::{ApiKey, DefinitionStamp, DefinitionStore};
+use crate::definitions::{ApiKey, DefinitionStore, Provenance};
 use crate::sources::{Source, SourceError, SourceSpec, SourceUri};
 use crate::streams::Figures;
 use offer::Offer;
@@ -74,14 +74,14 @@ pub struct Sessions {
 }
 
 /// A session that was started.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Answered {
     /// Its name.
     pub id: String,
     /// The answer to the offer, as SDP.
     pub sdp: String,
     /// The definition that it runs.
-    pub definition: DefinitionStamp,
+    pub definition: Provenance,
 }
 
 /// A running session, as far as metrics need to know.
@@ -141,11 +141,9 @@ impl Sessions {
     /// gives no picture; then nothing is left behind.
     pub fn start(&self, mut spec: SessionSpec) -> Result<Answered, WebrtcError> {
         crate::sources::gst::init().map_err(WebrtcError::host)?;
-        let id = self.free_id(spec.id.take());
-        let place = self.take_place(&id, &spec)?;
+        let (record, place) = self.take_place(&mut spec)?;
         let offer = Offer::read(&spec.offer)?;
-        let video = offer.video;
-        let has_track = video.is_some_and(|video| video.sends);
+        let has_track = offer.video.is_some_and(|video| video.sends);
         // A client that brings nothing but channels has only one way to bring frames.
         match spec.feed {
             Feed::Track if !has_track && offer.data => spec.feed = Feed::Upload,
@@ -155,45 +153,13 @@ impl Sessions {
             }
             _ => {}
         }
-        let settings = &self.host.settings;
-        let source = spec.source(&id, settings.private_mjpeg)?;
-        let program = Program::build(&spec, &self.host.services, &self.host.store)?;
-        let record = Arc::new(Record::new(
-            id.clone(),
-            match &spec.definition {
-                Wanted::Key(key) => key.to_string(),
-                Wanted::Inline(_) => "inline".into(),
-            },
-            program.services.cache.clone(),
-            spec.api_key.clone(),
-            spec.workspace.clone(),
-        ));
-        lock(&self.records).insert(id.clone(), record.clone());
-        let (source, inflow) = match source {
-            None => (None, None),
-            Some(source) if spec.feed == Feed::Track => {
-                let clock = self.host.services.clock.clone();
-                let (source, inflow) = Source::of_track(source, clock)?;
-                (Some(source), Some(inflow))
-            }
-            Some(source) => (Some(self.connect(source)?), None),
-        };
-        let upload = match spec.feed {
-            Feed::Upload => Some(self.new_upload()?),
-            _ => None,
-        };
-        let track = video
-            .filter(|video| video.receives && spec.stream_output.is_some())
-            .and_then(|video| video.payload);
-        let peer = Peer::answer(PeerSpec {
-            offer: &offer,
-            track,
-            inflow,
-            upload,
-            ice: &spec.ice,
-            ports: settings.ports,
-        })?;
-        let (sdp, definition) = (peer.answer.clone(), program.fetched.stamp.clone());
+        let camera = spec.source(&record.id, self.host.settings.private_mjpeg)?;
+        let cache = record.cache.clone();
+        let program = Program::build(&spec, &self.host.services, &self.host.store, cache)?;
+        let definition = program.provenance.clone();
+        let (peer, source) = self.meet(&spec, &offer, camera, &record)?;
+        let sdp = peer.answer.clone();
+        let id = record.id.to_string();
         let host = self.host.clone();
         let session = Session::new(host, record, spec, peer, program, source, offer.data);
         thread::Builder::new()
@@ -209,10 +175,42 @@ impl Sessions {
         self.started.fetch_add(1, Ordering::Relaxed);
         tracing::info!(session = %id, "a WebRTC session was started");
         Ok(Answered {
-            id: id.to_string(),
+            id,
             sdp,
             definition,
         })
+    }
+
+    /// Opens what the frames come from, and answers the offer.
+    fn meet(
+        &self,
+        spec: &SessionSpec,
+        offer: &Offer,
+        camera: Option<SourceSpec>,
+        record: &Record,
+    ) -> Result<(Peer, Option<Source>), WebrtcError> {
+        let (source, inflow) = match camera {
+            None => (None, None),
+            Some(camera) if spec.feed == Feed::Track => {
+                let clock = self.host.services.clock.clone();
+                let (source, inflow) = Source::of_track(camera, clock)?;
+                (Some(source), Some(inflow))
+            }
+            Some(camera) => (Some(self.connect(camera, record)?), None),
+        };
+        let upload = match spec.feed {
+            Feed::Upload => Some(self.new_upload()?),
+            _ => None,
+        };
+        let peer = Peer::answer(PeerSpec {
+            offer,
+            shows: spec.stream_output.is_some(),
+            inflow,
+            upload,
+            ice: &spec.ice,
+            ports: self.host.settings.ports,
+        })?;
+        Ok((peer, source))
     }
 
     /// A name that no session has: the client's, where it is one.
@@ -228,7 +226,8 @@ impl Sessions {
     }
 
     /// Takes a place, if there is one left for anybody and for the workspace.
-    fn take_place(&self, id: &Arc<str>, spec: &SessionSpec) -> Result<Place, WebrtcError> {
+    fn take_place(&self, spec: &mut SessionSpec) -> Result<(Arc<Record>, Place), WebrtcError> {
+        let id = self.free_id(spec.id.take());
         let settings = &self.host.settings;
         let mut records = lock(&self.records);
         if records.len() >= settings.max_sessions {
@@ -242,23 +241,23 @@ impl Sessions {
                 return Err(WebrtcError::Quota { limit });
             }
         }
-        let reserved = Record::new(
-            id.clone(),
-            String::new(),
-            Arc::default(),
-            spec.api_key.clone(),
-            spec.workspace.clone(),
-        );
-        records.insert(id.clone(), Arc::new(reserved));
-        Ok(Place {
+        let definition = match &spec.definition {
+            Wanted::Key(key) => key.to_string(),
+            Wanted::Inline(_) => "inline".into(),
+        };
+        let (key, workspace) = (spec.api_key.clone(), spec.workspace.clone());
+        let record = Arc::new(Record::new(id.clone(), definition, key, workspace));
+        records.insert(id.clone(), record.clone());
+        let place = Place {
             records: self.records.clone(),
-            id: id.clone(),
-        })
+            id,
+        };
+        Ok((record, place))
     }
 
     /// Opens a camera and waits for its first frame. An HTTP camera that turns out to be a recording
     /// is taken too.
-    fn connect(&self, spec: SourceSpec) -> Result<Source, SourceError> {
+    fn connect(&self, spec: SourceSpec, record: &Record) -> Result<Source, WebrtcError> {
         let lives = matches!(spec.uri, SourceUri::Rtsp(_));
         let source = Source::open_with_clock(spec, self.host.services.clock.clone())?;
         let until = Instant::now() + FIRST_FRAME;
@@ -267,16 +266,19 @@ impl Sessions {
                 Ok(_) => return Ok(source),
                 Err(error) => error,
             };
+            if record.stop.is_told() {
+                return Err(WebrtcError::host("it was told to end"));
+            }
             // A camera that refuses is not asked again before the client is told.
             let refused = match lives {
                 true => source.stats().last_error,
                 false => None,
             };
             if let Some(error) = refused {
-                return Err(error);
+                return Err(error.into());
             }
             if !matches!(failed, SourceError::NoFrame { .. }) || Instant::now() >= until {
-                return Err(failed);
+                return Err(failed.into());
             }
         }
     }

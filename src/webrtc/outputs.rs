@@ -119,40 +119,49 @@ pub fn tell(
         },
         now,
     };
+    let told = write(result, &outputs, data, &options, &mut errors);
+    Told {
+        data: (!told.is_empty()).then_some(told),
+        errors,
+        picture,
+    }
+}
+
+/// The outputs that are wanted, as JSON.
+fn write(
+    result: &FrameResult,
+    outputs: &[Produced<'_>],
+    wanted: &DataOutput,
+    options: &OutputOptions,
+    errors: &mut Vec<String>,
+) -> Map<String, Json> {
     let mut told = Map::new();
-    let mut add = |output: &Produced<'_>| {
-        let written = output.to_json(&result.generation.plan, &options);
+    let mut add = |output: &Produced<'_>, errors: &mut Vec<String>| {
+        let written = output.to_json(&result.generation.plan, options);
         let json = written.unwrap_or_else(|error| {
             errors.push(format!("{}: {error}", output.name));
             json!({"__serialization_error__": error.to_string()})
         });
         told.insert(output.name.to_string(), json);
     };
-    let mut unknown = Vec::new();
-    match data {
+    match wanted {
         DataOutput::Nothing => {}
         DataOutput::All => outputs
             .iter()
             .filter(|output| !matches!(output.value, Value::Image(_)))
-            .for_each(add),
+            .for_each(|output| add(output, errors)),
         DataOutput::Named(names) => {
             for name in names {
                 match outputs.iter().find(|output| **output.name == **name) {
-                    Some(output) => add(output),
-                    None => unknown.push(format!("Output '{name}' not found")),
+                    Some(output) => add(output, errors),
+                    // A frame that failed has no outputs at all, and its error says why.
+                    None if result.run.is_ok() => errors.push(format!("Output '{name}' not found")),
+                    None => {}
                 }
             }
         }
     }
-    // A frame that failed has no outputs at all, and its error says why.
-    if result.run.is_ok() {
-        errors.extend(unknown);
-    }
-    Told {
-        data: (!told.is_empty()).then_some(told),
-        errors,
-        picture,
-    }
+    told
 }
 
 /// The picture that is wanted, if there is one.

@@ -4,7 +4,7 @@
 //! lives by itself and tells the session what happens ([`PeerEvent`]). Callbacks run in threads of
 //! GStreamer: they hold nothing of the pipeline strongly, wait for nothing, and write uploads to disk.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,8 +60,8 @@ pub enum PeerEvent {
 pub struct PeerSpec<'a> {
     /// The checked offer.
     pub offer: &'a Offer,
-    /// The codec of the track to the client, if it gets one.
-    pub track: Option<Payload>,
+    /// Whether the client is to see pictures, if it takes a track.
+    pub shows: bool,
     /// Where the client's track goes.
     pub inflow: Option<Inflow>,
     /// The upload, if one is to come.
@@ -143,7 +143,12 @@ impl Peer {
         };
         peer.listen(&bin);
         ice::set_up(&bin, spec.ice, spec.ports)?;
-        if let Some(payload) = spec.track {
+        let video = spec.offer.video;
+        let payload = video.and_then(|video| video.payload);
+        agree_on(&bin, payload);
+        if let (Some(payload), true) = (payload, video.is_some_and(|video| video.receives))
+            && spec.shows
+        {
             peer.film = Some(peer.add_track(&bin, payload)?);
         }
         peer.pipeline
@@ -199,12 +204,7 @@ impl Peer {
 
     fn add_track(&self, bin: &gst::Element, payload: Payload) -> Result<Film, WebrtcError> {
         let (film, packets) = Film::build(&self.pipeline, payload)?;
-        let caps = gst::Caps::builder("application/x-rtp")
-            .field("media", "video")
-            .field("encoding-name", payload.codec.name())
-            .field("payload", i32::from(payload.number))
-            .field("clock-rate", 90_000i32)
-            .build();
+        let caps = caps_of(payload);
         let template = bin
             .pad_template("sink_%u")
             .ok_or_else(|| WebrtcError::host("webrtcbin has no sink pads"))?;
@@ -244,6 +244,7 @@ impl Peer {
             None
         });
         let (lines, pipeline) = (Arc::downgrade(&self.lines), self.pipeline.downgrade());
+        let taken = AtomicBool::new(false);
         bin.connect_pad_added(move |_, pad| {
             let (Some(lines), Some(pipeline)) = (lines.upgrade(), pipeline.upgrade()) else {
                 return;
@@ -251,11 +252,13 @@ impl Peer {
             if pad.direction() != gst::PadDirection::Src {
                 return;
             }
-            let Some(inflow) = &lines.inflow else {
-                return;
-            };
-            if let Err(error) = inflow.connect(&pipeline, pad) {
-                lines.tell(PeerEvent::TrackFailed(error));
+            match &lines.inflow {
+                Some(inflow) if is_video(pad) && !taken.swap(true, Ordering::Relaxed) => {
+                    if let Err(error) = inflow.connect(&pipeline, pad) {
+                        lines.tell(PeerEvent::TrackFailed(error));
+                    }
+                }
+                _ => swallow(&pipeline, pad),
             }
         });
         if let Some(bus) = self.pipeline.bus() {
@@ -311,6 +314,63 @@ impl Drop for Peer {
                 tracing::error!(%error, "the machine refuses a thread to shut a pipeline down in");
             }
         }
+    }
+}
+
+/// The packets of a payload.
+fn caps_of(payload: Payload) -> gst::Caps {
+    gst::Caps::builder("application/x-rtp")
+        .field("media", "video")
+        .field("encoding-name", payload.codec.name())
+        .field("payload", i32::from(payload.number))
+        .field("clock-rate", 90_000i32)
+        .build()
+}
+
+/// Has the answer name this codec for video, and no sound at all.
+fn agree_on(bin: &gst::Element, payload: Option<Payload>) {
+    bin.connect("on-new-transceiver", false, move |args| {
+        let transceiver = args
+            .get(1)?
+            .get::<gst_webrtc::WebRTCRTPTransceiver>()
+            .ok()?;
+        match (transceiver.kind(), payload) {
+            (gst_webrtc::WebRTCKind::Audio, _) => {
+                let none = gst_webrtc::WebRTCRTPTransceiverDirection::Inactive;
+                transceiver.set_property("direction", none);
+            }
+            (_, Some(payload)) => {
+                transceiver.set_property("codec-preferences", caps_of(payload));
+            }
+            _ => {}
+        }
+        None
+    });
+}
+
+fn is_video(pad: &gst::Pad) -> bool {
+    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+    let media = caps
+        .structure(0)
+        .and_then(|s| s.get::<String>("media").ok());
+    media.as_deref() == Some("video")
+}
+
+/// Gives a pad that nobody asked for a sink that throws everything away: without one the connection
+/// would break.
+fn swallow(pipeline: &gst::Pipeline, pad: &gst::Pad) {
+    let linked = make("fakesink")
+        .map_err(|e| e.to_string())
+        .and_then(|sink| {
+            sink.set_property("async", false);
+            sink.set_property("sync", false);
+            pipeline.add(&sink).map_err(|e| e.to_string())?;
+            sink.sync_state_with_parent().map_err(|e| e.to_string())?;
+            let entry = sink.static_pad("sink").ok_or("a sink has no pad")?;
+            pad.link(&entry).map(drop).map_err(|e| e.to_string())
+        });
+    if let Err(error) = linked {
+        tracing::warn!(error, "a track that is not needed could not be put aside");
     }
 }
 

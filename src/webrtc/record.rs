@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use super::life::Phase;
 use super::settings::Settings;
@@ -43,6 +43,10 @@ impl Stop {
         &self.receiver
     }
 
+    pub(super) fn is_told(&self) -> bool {
+        self.receiver.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
     pub(super) fn tell(&self) {
         let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         sender.take();
@@ -67,14 +71,13 @@ impl Record {
     pub(super) fn new(
         id: Arc<str>,
         definition: String,
-        cache: Arc<CacheStore>,
         api_key: Option<ApiKey>,
         workspace: Option<String>,
     ) -> Self {
         Self {
             id,
             definition,
-            cache,
+            cache: Arc::default(),
             api_key,
             workspace,
             stop: Stop::default(),

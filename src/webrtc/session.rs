@@ -20,6 +20,7 @@ use super::peer::{Peer, PeerEvent};
 use super::record::{Host, Record};
 use super::spec::{Feed, Program, SessionSpec};
 use super::upload::Upload;
+use crate::blocks::Services;
 use crate::sources::{Source, SourceSpec, SourceUri};
 use crate::streams::{
     End, FollowSpec, Followed, Follower, FrameResult, Replacement, Stream, StreamSpec,
@@ -202,49 +203,50 @@ impl Session {
             Some(source) => source,
             None => self.open_upload()?,
         };
-        let Program {
-            fetched,
-            key,
-            engine,
-            services,
-        } = program;
-        let image_input = self.spec.image_input.clone();
+        let follow = program.is_followed().then(|| FollowSpec {
+            store: self.host.store.clone(),
+            key: program.key.clone(),
+            api_key: program.services.api_key.clone(),
+            running: program.fetched.clone(),
+            provenance: program.provenance.clone(),
+            plan: program.engine.plan().clone(),
+            parameters: self.spec.parameters.clone(),
+            image_input: self.spec.image_input.clone(),
+            canary: None,
+        });
         let stream = Stream::start(StreamSpec {
             source,
             definition: Replacement {
-                engine,
-                stamp: fetched.stamp.clone(),
-                image_input: image_input.clone(),
+                engine: program.engine,
+                provenance: program.provenance,
+                image_input: self.spec.image_input.clone(),
             },
             parameters: self.spec.parameters.clone(),
-            clock: services.clock.clone(),
+            clock: program.services.clock.clone(),
         })
         .map_err(|error| format!("the machine refuses a thread: {error}"))?;
         self.record.set_figures(stream.figures().clone());
-        let follower = key.and_then(|key| {
-            let follower = Follower::start(FollowSpec {
-                store: self.host.store.clone(),
-                key,
-                running: fetched,
-                parameters: self.spec.parameters.clone(),
-                image_input,
-                canary: None,
-            });
-            follower
-                .inspect(|follower| {
-                    follower.add(Followed {
-                        name: self.record.id.to_string(),
-                        control: stream.control(),
-                        services,
-                    });
-                })
-                .inspect_err(|error| {
-                    tracing::error!(session = %self.record.id, "the definition is not followed: {error}");
-                })
-                .ok()
-        });
+        let follower = follow.and_then(|follow| self.follow(follow, &stream, program.services));
         self.running = Some((stream, follower));
         Ok(())
+    }
+
+    /// Has new content of the definition reach the stream.
+    fn follow(&self, spec: FollowSpec, stream: &Stream, services: Services) -> Option<Follower> {
+        match Follower::start(spec) {
+            Ok(follower) => {
+                follower.add(Followed {
+                    name: self.record.id.to_string(),
+                    control: stream.control(),
+                    services,
+                });
+                Some(follower)
+            }
+            Err(error) => {
+                tracing::error!(session = %self.record.id, "the definition is not followed: {error}");
+                None
+            }
+        }
     }
 
     fn open_upload(&mut self) -> Result<Source, String> {
@@ -341,7 +343,7 @@ impl Session {
         let own = Map::from_iter([
             (
                 "definition".to_owned(),
-                result.generation.stamp.to_json(now),
+                result.generation.provenance.to_json(now),
             ),
             ("frame_number".to_owned(), json!(video.frame_number)),
             (

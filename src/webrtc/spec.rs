@@ -9,11 +9,10 @@ use url::Url;
 use super::WebrtcError;
 use super::ice::IceServer;
 use super::outputs::{DataOutput, StreamOutput};
-use crate::blocks::Services;
-use crate::definitions::{ApiKey, DefinitionKey, DefinitionStore, Demand, Fetched, StoreLibrary};
+use crate::blocks::{CacheStore, Services};
+use crate::definitions::{ApiKey, DefinitionKey, DefinitionStore, Demand, Fetched, Provenance};
 use crate::engine::{Engine, RuntimeInputs};
 use crate::network::address::is_global;
-use crate::plan::Plan;
 use crate::sources::{QueuePolicy, SourceSpec, SourceUri};
 use crate::values::deserialise::InputOptions;
 
@@ -163,12 +162,18 @@ fn check_public(text: &str) -> Result<(), WebrtcError> {
 pub(super) struct Program {
     pub fetched: Arc<Fetched>,
     pub key: Option<DefinitionKey>,
+    pub provenance: Provenance,
     pub engine: Engine,
     /// Services of its engines; the cache in them is its own.
     pub services: Services,
 }
 
 impl Program {
+    /// Whether it or anything inside it may change while it runs.
+    pub(super) fn is_followed(&self) -> bool {
+        self.key.is_some() || !self.provenance.inner().is_empty()
+    }
+
     /// Finds and compiles the definition of a session and makes its engine. Waits for the platform.
     ///
     /// # Errors
@@ -177,27 +182,23 @@ impl Program {
         spec: &SessionSpec,
         services: &Services,
         store: &DefinitionStore,
+        cache: Arc<CacheStore>,
     ) -> Result<Self, WebrtcError> {
         let services = Services {
-            cache: Arc::default(),
+            cache,
             disable_sinks: spec.disable_sinks || services.disable_sinks,
             api_key: spec.api_key.clone(),
             ..services.clone()
         };
-        let (fetched, library, key) = match &spec.definition {
-            Wanted::Key(key) => (
-                store.get_blocking(key, Demand::Cached)?,
-                StoreLibrary::inside(store, key),
-                Some(key.clone()),
-            ),
-            Wanted::Inline(definition) => (
-                Arc::new(Fetched::inline(definition.clone(), &*services.clock)),
-                StoreLibrary::new(store, spec.api_key.clone()),
-                None,
-            ),
+        let (fetched, key) = match &spec.definition {
+            Wanted::Key(key) => (store.get_blocking(key, Demand::Cached)?, Some(key.clone())),
+            Wanted::Inline(definition) => {
+                let fetched = Fetched::inline(definition.clone(), &*services.clock);
+                (Arc::new(fetched), None)
+            }
         };
-        let plan = Plan::compile_with(&fetched.definition, &library.inner_workflows())?;
-        let plan = Arc::new(plan);
+        let compiled = store.compile(&fetched, key.as_ref(), spec.api_key.clone());
+        let plan = Arc::new(compiled.plan?);
         let named =
             |input: &&crate::definition::document::InputDef| *input.name == *spec.image_input;
         if plan.image_inputs().find(named).is_none() {
@@ -217,6 +218,7 @@ impl Program {
         Ok(Self {
             fetched,
             key,
+            provenance: compiled.provenance,
             engine,
             services,
         })
