@@ -186,9 +186,10 @@ fn a_file_comes_back_frame_by_frame_and_nothing_of_it_stays() {
 }
 
 #[test]
-fn a_file_is_shown_on_a_track() {
+fn a_file_is_shown_on_a_track_and_run_for_a_client_that_acknowledges_nothing() {
     let server = Server::start(&[], &[]);
     assert!(run(&server, "upload_with_track", &[SHAPES_ABSOLUTE, "300"]) >= 4);
+    assert_eq!(run(&server, "deaf", &[SHAPES_ABSOLUTE, "300"]), 1);
 }
 
 #[test]
@@ -200,6 +201,12 @@ fn pictures_of_a_client_come_back_and_its_wishes_may_change() {
     let server = Server::start(&[], &[("API_BASE_URL", url), ("ROBOFLOW_API_HOST", url)]);
     assert!(run(&server, "track", &[]) >= 12);
     assert!(run(&server, "named", &[]) >= 5);
+}
+
+#[test]
+fn the_codec_that_a_client_offers_is_spoken_and_sound_is_left_alone() {
+    let server = Server::start(&[], &[]);
+    assert!(run(&server, "codecs", &[]) >= 12);
 }
 
 #[test]
@@ -225,7 +232,7 @@ fn sessions_that_cannot_be_are_refused_and_leave_nothing() {
     let (rtsp, http) = (format!("rtsp://{address}/a"), format!("http://{address}/a"));
     assert_eq!(run(&server, "refused", &[&rtsp, &http]), 8);
     let path = "/initialise_webrtc_worker";
-    let mut told = |change: &dyn Fn(&mut Json)| {
+    let told = |change: &dyn Fn(&mut Json)| {
         let mut body = request(OFFER);
         change(&mut body);
         let (status, answer, session) = client.post(&server, path, &body);
@@ -413,7 +420,8 @@ fn the_older_route_starts_the_same_session() {
     assert_eq!(answer["type"], "answer");
     assert_eq!(answer["context"]["pipeline_id"], session.unwrap());
     let off = Server::start(&[], &[("WEBRTC_WORKER_ENABLED", "false")]);
-    assert_eq!(client.post(&off, path, &body).0, 405);
+    let (status, ..) = client.post(&off, "/initialise_webrtc_worker", &body);
+    assert_eq!(status, 405);
 }
 
 #[test]

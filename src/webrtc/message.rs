@@ -205,7 +205,12 @@ mod tests {
         let change = control(r#"{"data_output": ["a"], "stream_output": []}"#).unwrap();
         assert_eq!(change.data_output, Some(vec!["a".to_owned()]));
         assert_eq!(change.stream_output, Some(Vec::new()));
-        for text in ["", "[1]", "{\"ack\": \"x\"}", "{\"data_output\": [3]}"] {
+        for text in [
+            "",
+            "\"garbage\"",
+            "{\"ack\": \"x\"}",
+            "{\"data_output\": [3]}",
+        ] {
             assert!(matches!(control(text), Err(BadMessage::Json(_))), "{text}");
         }
         let long = " ".repeat(LONGEST_TEXT + 1);

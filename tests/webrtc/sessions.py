@@ -150,6 +150,15 @@ def upload_with_track():
     check("in order", numbers == sorted(numbers), numbers)
 
 
+def deaf():
+    """A client in real time acknowledges nothing, though the file is not played in real time."""
+    path, expected = arguments[0], int(arguments[1])
+    watch = Watch(session_on(VideoFileSource(path), data_output=["tag"])).start()
+    watch.end(120)
+    ids = [metadata.frame_id for _, metadata in watch.data]
+    check("every frame without acknowledgements", ids == list(range(1, expected + 1)), ids)
+
+
 def broken_upload():
     source = VideoFileSource(arguments[0])
     watch = Watch(session_on(source, data_output=["*"], realtime_processing=False)).start()
@@ -178,8 +187,8 @@ def mjpeg():
     watch.end()
 
 
-def manual(workflow=definition):
-    source = ManualSource()
+def manual(workflow=definition, source=None):
+    source = source or ManualSource()
     session = session_on(
         source,
         workflow=workflow,
@@ -236,6 +245,34 @@ def named():
     stop.set()
     watch.session.close()
     watch.end()
+
+
+class OneCodec(ManualSource):
+    """Offers one codec, and a track of sound that nobody asked for."""
+
+    def __init__(self, codec):
+        super().__init__()
+        self.codec = codec
+
+    async def configure_peer_connection(self, pc):
+        from aiortc import RTCRtpSender
+        from aiortc.mediastreams import AudioStreamTrack
+
+        await super().configure_peer_connection(pc)
+        codecs = RTCRtpSender.getCapabilities("video").codecs
+        wanted = [codec for codec in codecs if codec.mimeType.lower() == self.codec]
+        pc.getTransceivers()[0].setCodecPreferences(wanted)
+        pc.addTrack(AudioStreamTrack())
+
+
+def codecs():
+    for codec in ["video/h264", "video/vp8"]:
+        watch, stop = manual(source=OneCodec(codec))
+        stop.set()
+        answer = watch.session._pc.remoteDescription.sdp.lower()
+        check(f"{codec} is agreed on", codec.split("/")[1] in answer, answer)
+        watch.session.close()
+        watch.end()
 
 
 def forsaken():
