@@ -84,10 +84,9 @@ pub fn control(text: &str) -> Result<Control, BadMessage> {
     }
     let mut read: Control =
         serde_json::from_str(text).map_err(|error| BadMessage::Json(error.to_string()))?;
-    for names in [&mut read.stream_output, &mut read.data_output] {
-        if let Some(names) = names {
-            names.truncate(MOST_NAMES);
-        }
+    let lists = [&mut read.stream_output, &mut read.data_output];
+    for names in lists.into_iter().flatten() {
+        names.truncate(MOST_NAMES);
     }
     Ok(read)
 }

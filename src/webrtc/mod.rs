@@ -26,6 +26,7 @@ mod record;
 mod session;
 mod settings;
 mod spec;
+mod track;
 mod upload;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -88,7 +88,7 @@ impl Offer {
             video: None,
             data: false,
         };
-        let mut credentials = None;
+        let mut any = false;
         for at in 0..sections {
             let Some(media) = sdp.media(at) else {
                 continue;
@@ -96,30 +96,29 @@ impl Offer {
             if media.port() == 0 {
                 continue;
             }
-            let own = check(&sdp, media, at)?;
-            // Bundled sections may leave them to the first one.
-            credentials = own.or(credentials);
+            check(&sdp, media, at)?;
+            any = true;
             match media.media() {
                 Some("video") if offer.video.is_none() => offer.video = Some(Video::read(media)),
                 Some("application") => offer.data |= is_channel(media),
                 _ => {}
             }
         }
-        match credentials {
-            Some(()) => Ok(offer),
-            None => Err(WebrtcError::offer(
+        match any {
+            true => Ok(offer),
+            false => Err(WebrtcError::offer(
                 "all its media sections are switched off",
             )),
         }
     }
 }
 
-/// Checks that a section has what a connection needs.
+/// Checks that a section has what a connection needs; bundled sections may leave it to the first one.
 fn check(
     sdp: &gst_sdp::SDPMessageRef,
     media: &gst_sdp::SDPMediaRef,
     at: u32,
-) -> Result<Option<()>, WebrtcError> {
+) -> Result<(), WebrtcError> {
     let bundled = sdp
         .attribute_val("group")
         .is_some_and(|g| g.starts_with("BUNDLE"));
@@ -134,12 +133,13 @@ fn check(
         return Err(WebrtcError::offer(reason));
     }
     for name in ["ice-ufrag", "ice-pwd", "fingerprint"] {
-        if !has(name) && !(bundled && at > 0) {
+        let elsewhere = bundled && at > 0;
+        if !has(name) && !elsewhere {
             let reason = format!("media section {at} has no a={name}");
             return Err(WebrtcError::offer(reason));
         }
     }
-    Ok(Some(()))
+    Ok(())
 }
 
 fn is_channel(media: &gst_sdp::SDPMediaRef) -> bool {

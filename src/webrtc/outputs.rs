@@ -181,11 +181,13 @@ fn picture(value: &Value) -> Option<Image> {
     match value {
         Value::Image(image) => Some(image.clone()),
         Value::Dict(entries) => {
-            let pictures = entries.values().filter_map(|value| match value {
-                Value::Image(image) => Some(image.clone()),
-                _ => None,
-            });
-            pictures.last()
+            let mut last = None;
+            for value in entries.values() {
+                if let Value::Image(image) = value {
+                    last = Some(image.clone());
+                }
+            }
+            last
         }
         _ => None,
     }

@@ -147,9 +147,11 @@ impl Session {
             true => &nothing,
             false => self.record.stop.told(),
         };
-        let turn = match (held && self.waiting.is_empty(), self.waiting.is_empty()) {
+        let encodes = self.peer.film.as_ref().is_some_and(|film| !film.has_room());
+        let turn = match (encodes, held && self.peer.buffered() > 0) {
             (true, _) => SOON,
-            (_, false) => self.host.settings.drain_delay,
+            (_, true) => self.host.settings.drain_delay,
+            // The client's word wakes the session.
             _ => TURN,
         };
         select! {
