@@ -2,8 +2,8 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`describe`], [`engine`], [`definitions`], [`models`],
-//! [`sources`], [`streams`], [`network`], [`delivery`], [`remote_images`], [`fleet`], [`doctor`],
-//! [`http`], [`cli`].
+//! [`sources`], [`streams`], [`network`], [`delivery`], [`remote_images`], [`fleet`], [`webrtc`],
+//! [`doctor`], [`http`], [`cli`].
 
 pub mod allocator;
 pub mod blocks;
@@ -28,3 +28,4 @@ pub mod remote_images;
 pub mod sources;
 pub mod streams;
 pub mod values;
+pub mod webrtc;

@@ -22,6 +22,7 @@ mod run;
 mod serve;
 mod store;
 mod validate;
+mod webrtc;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

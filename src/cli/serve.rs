@@ -11,10 +11,12 @@ use clap::Args;
 
 use super::outbox::OutboxPlaceArgs;
 use super::store::StoreArgs;
+use super::webrtc::WebrtcArgs;
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::definitions::{ApiKey, DefinitionStore, Refresher, Settings};
 use crate::fleet::{self, Declared, Fleet};
 use crate::http::{self, App, BodyLimits, Listening, Process, Server, ServerSettings};
+use crate::webrtc::Sessions;
 
 /// Arguments of `millrace serve`.
 #[derive(Debug, Args)]
@@ -125,6 +127,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     image_urls: ImageUrlArgs,
     #[command(flatten)]
+    webrtc: WebrtcArgs,
+    #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
     host: HostArgs,
@@ -139,9 +143,13 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
             eprintln!("millrace serves at http://{address}; Ctrl-C ends");
             wait_for_the_end();
             eprintln!("ending: requests under way finish first");
-            running.server.stop();
-            drop(running.declared);
-            running.fleet.shut_down();
+            // Sessions end beside, those that are being started too.
+            std::thread::scope(|scope| {
+                scope.spawn(|| running.sessions.shut_down());
+                running.server.stop();
+                drop(running.declared);
+                running.fleet.shut_down();
+            });
             ExitCode::SUCCESS
         }
         Err(why) => {
@@ -155,6 +163,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
 struct Running {
     server: Server,
     fleet: Arc<Fleet>,
+    sessions: Arc<Sessions>,
     declared: Option<Declared>,
     _refresher: Refresher,
 }
@@ -162,7 +171,7 @@ struct Running {
 fn start(args: &ServeArgs) -> Result<Running, String> {
     let app = app(args).map_err(|e| e.to_string())?;
     let refresher = Refresher::start(&app.process.store);
-    let fleet = app.fleet.clone();
+    let (fleet, sessions) = (app.fleet.clone(), app.sessions.clone());
     let declared = args.streams.as_ref();
     let declared = declared
         .map(|path| Declared::start(fleet.clone(), path))
@@ -182,6 +191,7 @@ fn start(args: &ServeArgs) -> Result<Running, String> {
     Ok(Running {
         server,
         fleet,
+        sessions,
         declared,
         _refresher: refresher,
     })
@@ -228,6 +238,7 @@ fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
         legacy_route: args.legacy_route,
         builder: args.builder,
         builder_origin: args.builder_origin.clone(),
+        webrtc: args.webrtc.settings(),
         cache_dir,
         ..defaults
     };

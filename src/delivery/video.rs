@@ -326,7 +326,7 @@ fn fraction(fps: f64) -> gst::Fraction {
 }
 
 /// The picture with even sides, the last column and row repeated where needed.
-fn even(picture: &Arc<Matrix>) -> Arc<Matrix> {
+pub(crate) fn even(picture: &Arc<Matrix>) -> Arc<Matrix> {
     let (width, height) = (picture.width, picture.height);
     if width.is_multiple_of(2) && height.is_multiple_of(2) {
         return picture.clone();
@@ -351,7 +351,7 @@ fn even(picture: &Arc<Matrix>) -> Arc<Matrix> {
 
 /// A buffer over the picture's own memory. Rows whose length is no multiple of 4 are described, or
 /// GStreamer would take them for padded ones and show black.
-fn shared_buffer(picture: &Arc<Matrix>) -> gst::Buffer {
+pub(crate) fn shared_buffer(picture: &Arc<Matrix>) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_slice(Shared(picture.clone()));
     let stride = picture.width * 3;
     if !stride.is_multiple_of(4)

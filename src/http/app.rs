@@ -25,6 +25,7 @@ use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
+use crate::webrtc::{self, Sessions};
 
 /// How the server behaves.
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ pub struct ServerSettings {
     pub builder: bool,
     /// `BUILDER_ORIGIN`: where the page of the editor loads it from.
     pub builder_origin: String,
+    /// WebRTC sessions.
+    pub webrtc: webrtc::Settings,
     /// Folder of what is saved by the local editor (`MODEL_CACHE_DIR`).
     pub cache_dir: PathBuf,
 }
@@ -80,6 +83,7 @@ impl Default for ServerSettings {
             legacy_route: true,
             builder: false,
             builder_origin: "https://app.roboflow.com".into(),
+            webrtc: webrtc::Settings::default(),
             cache_dir: PathBuf::from("/tmp/cache"),
         }
     }
@@ -99,6 +103,8 @@ pub struct App {
     pub traffic: Traffic,
     /// Pipelines that clients and the file of streams start.
     pub fleet: Arc<Fleet>,
+    /// Sessions over WebRTC.
+    pub sessions: Arc<Sessions>,
     plans: Plans,
     turns: Arc<Semaphore>,
     /// Workspaces by the hash of a key, and until when that is believed.
@@ -145,11 +151,14 @@ impl App {
         fleet: Arc<Fleet>,
         settings: ServerSettings,
     ) -> Self {
+        let (store, own) = (process.store.clone(), settings.webrtc.clone());
+        let sessions = Sessions::new(services.clone(), store, own);
         Self {
             plans: Plans::new(settings.plans),
             turns: Arc::new(Semaphore::new(settings.workers.get())),
             traffic: Traffic::default(),
             fleet,
+            sessions: Arc::new(sessions),
             workspaces: DashMap::new(),
             process,
             services,
@@ -205,7 +214,7 @@ impl App {
         self.process.store.settings().api_key.is_some()
     }
 
-    /// The streams of the process: its own and those of the fleet that run.
+    /// The streams of the process: its own, those of the fleet that run, and those of sessions.
     pub fn streams(&self) -> Vec<RunningStream> {
         let of_fleet = self.fleet.streams().into_iter().filter_map(|stream| {
             Some(RunningStream {
@@ -215,7 +224,16 @@ impl App {
                 cache: stream.cache,
             })
         });
-        self.process.streams().into_iter().chain(of_fleet).collect()
+        let of_sessions = self.sessions.streams().into_iter().filter_map(|session| {
+            Some(RunningStream {
+                name: session.id,
+                definition: session.definition,
+                figures: session.figures?,
+                cache: session.cache,
+            })
+        });
+        let own = self.process.streams().into_iter();
+        own.chain(of_fleet).chain(of_sessions).collect()
     }
 
     /// Whether all that has to be there for the first request is there.

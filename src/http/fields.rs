@@ -10,6 +10,8 @@ use super::rejection::Rejection;
 /// A body while it is read; problems are gathered, so that a client sees all of them at once.
 pub struct Fields<'a> {
     object: &'a Map<String, Value>,
+    /// Where the object stands in the body.
+    place: Vec<Value>,
     problems: Vec<Value>,
 }
 
@@ -18,8 +20,26 @@ impl<'a> Fields<'a> {
     pub fn of(object: &'a Map<String, Value>) -> Self {
         Self {
             object,
+            place: vec!["body".into()],
             problems: Vec::new(),
         }
+    }
+
+    /// The fields of an object inside a body.
+    pub fn within(object: &'a Map<String, Value>, name: &str) -> Self {
+        let mut fields = Self::of(object);
+        fields.place.push(name.into());
+        fields
+    }
+
+    /// Takes over the problems of an object inside.
+    pub fn absorb(&mut self, inner: Self) {
+        self.problems.extend(inner.problems);
+    }
+
+    fn place(&self, name: &str) -> Value {
+        let name = Value::from(name);
+        self.place.iter().cloned().chain([name]).collect()
     }
 
     /// A field that is there and not null.
@@ -31,9 +51,10 @@ impl<'a> Fields<'a> {
     pub fn required(&mut self, name: &str) -> Option<&'a Value> {
         let found = self.object.get(name);
         if found.is_none() {
+            let place = self.place(name);
             self.problems.push(json!({
                 "type": "missing",
-                "loc": ["body", name],
+                "loc": place,
                 "msg": "Field required",
                 "input": self.object,
             }));
@@ -54,7 +75,7 @@ impl<'a> Fields<'a> {
             return value.as_str();
         }
         let message = "Input should be a valid string";
-        self.refuse("string_type", json!(["body", name]), message, value);
+        self.refuse("string_type", self.place(name), message, value);
         None
     }
 
@@ -64,7 +85,7 @@ impl<'a> Fields<'a> {
             Value::String(text) => Some(text),
             other => {
                 let message = "Input should be a valid string";
-                self.refuse("string_type", json!(["body", name]), message, other);
+                self.refuse("string_type", self.place(name), message, other);
                 None
             }
         }
@@ -76,7 +97,7 @@ impl<'a> Fields<'a> {
             Value::Object(object) => Some(object),
             other => {
                 let message = "Input should be a valid dictionary";
-                self.refuse("dict_type", json!(["body", name]), message, other);
+                self.refuse("dict_type", self.place(name), message, other);
                 None
             }
         }
@@ -90,7 +111,7 @@ impl<'a> Fields<'a> {
         match lax_flag(value) {
             Ok(flag) => flag,
             Err((kind, message)) => {
-                self.refuse(kind, json!(["body", name]), message, value);
+                self.refuse(kind, self.place(name), message, value);
                 default
             }
         }
@@ -105,13 +126,13 @@ impl<'a> Fields<'a> {
             Value::String(text) => text.trim().parse().ok(),
             _ => {
                 let message = "Input should be a valid number";
-                self.refuse("float_type", json!(["body", name]), message, value);
+                self.refuse("float_type", self.place(name), message, value);
                 return None;
             }
         };
         if read.is_none() {
             let message = "Input should be a valid number, unable to parse string as a number";
-            self.refuse("float_parsing", json!(["body", name]), message, value);
+            self.refuse("float_parsing", self.place(name), message, value);
         }
         read
     }
@@ -124,7 +145,7 @@ impl<'a> Fields<'a> {
             return Some(number as i64);
         }
         let message = "Input should be a valid integer, got a number with a fractional part";
-        self.refuse("int_from_float", json!(["body", name]), message, value);
+        self.refuse("int_from_float", self.place(name), message, value);
         None
     }
 
@@ -133,7 +154,7 @@ impl<'a> Fields<'a> {
         let value = self.get(name)?;
         let Value::Array(items) = value else {
             let message = "Input should be a valid list";
-            self.refuse("list_type", json!(["body", name]), message, value);
+            self.refuse("list_type", self.place(name), message, value);
             return None;
         };
         let mut texts = Vec::with_capacity(items.len());

@@ -144,6 +144,21 @@ pub(super) fn text(streams: &[RunningStream]) -> String {
     out
 }
 
+/// The figures of WebRTC sessions: how many there are, how many were started, bytes of uploads.
+pub(super) fn sessions(out: &mut String, (now, started, bytes): (usize, u64, u64)) {
+    let rows = [
+        ("sessions", "gauge", now as f64),
+        ("sessions_total", "counter", started as f64),
+        ("upload_bytes", "gauge", bytes as f64),
+    ];
+    for (name, kind, value) in rows {
+        let _ = writeln!(
+            out,
+            "# TYPE millrace_webrtc_{name} {kind}\nmillrace_webrtc_{name} {value}"
+        );
+    }
+}
+
 /// The figures of the outbox.
 pub(super) fn outbox(out: &mut String, figures: &OutboxFigures) {
     let rows = [

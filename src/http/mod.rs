@@ -32,6 +32,7 @@ mod rejection;
 mod service;
 mod table;
 mod traffic;
+mod webrtc;
 mod workflows;
 
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub fn routes() -> Vec<Route> {
         infer::routes(),
         models::routes(),
         other_models::routes(),
+        webrtc::routes(),
         infer::by_version(),
     ]
     .into_iter()
@@ -68,6 +70,9 @@ pub fn router(app: Arc<App>) -> Router {
     let operation = operation::routes().with_state(app.process.clone());
     let pipelines = pipelines::routes(app.fleet.clone(), &app.settings);
     let mut all = routes();
+    if !app.settings.webrtc.enabled {
+        all.retain(|route| route.tag != webrtc::TAG);
+    }
     if app.settings.builder {
         all.extend(builder::routes());
     }

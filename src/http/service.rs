@@ -103,6 +103,10 @@ async fn healthz(State(app): Shared) -> Json<Value> {
     if let (Some(told), true) = (health.as_object_mut(), app.fleet.list().is_empty()) {
         told.remove("streams");
     }
+    let sessions = app.sessions.health_json();
+    if sessions.as_array().is_some_and(|each| !each.is_empty()) {
+        health["webrtc"] = sessions;
+    }
     Json(health)
 }
 
@@ -129,6 +133,7 @@ async fn outbox(State(app): Shared) -> Result<Json<Value>, Rejection> {
 async fn figures(State(app): Shared) -> Response {
     let mut text = metrics::text(&app.streams());
     app.traffic.write(&mut text);
+    metrics::sessions(&mut text, app.sessions.figures());
     if let Some(outbox) = app.services.dispatcher.outbox_figures() {
         metrics::outbox(&mut text, &outbox);
     }

@@ -70,6 +70,7 @@ pub(crate) fn build(
             camera_head(&pipeline, &entry, camera, shared, signals)?;
         }
         SourceUri::Pattern(pattern) => pattern_head(&pipeline, &entry, pattern, name)?,
+        SourceUri::Track(_) => return Err(internal("a track has a connection of its own")),
     }
     Ok(Chain {
         pipeline,
@@ -79,7 +80,7 @@ pub(crate) fn build(
 }
 
 /// Converter and appsink, linked; returns the pad that takes decoded pictures.
-fn tail(
+pub(crate) fn tail(
     pipeline: &gst::Pipeline,
     spec: &SourceSpec,
     name: &Redacted,
@@ -280,6 +281,7 @@ fn change_caps(
 /// Login and trust of HTTP requests. HLS playlists have theirs made by the same bin.
 fn set_up_http(bin: &gst::Element, address: Address, spec: &SourceSpec) -> Result<(), SourceError> {
     let check = spec.check_certificate;
+    let follows = spec.follow_redirects;
     let trusted = spec.tls.ca.clone();
     trusted.as_deref().map(tls::authorities).transpose()?;
     bin.connect("source-setup", false, move |args| {
@@ -292,6 +294,9 @@ fn set_up_http(bin: &gst::Element, address: Address, spec: &SourceSpec) -> Resul
         }
         if source.find_property("ssl-strict").is_some() {
             source.set_property("ssl-strict", check);
+        }
+        if source.find_property("automatic-redirect").is_some() {
+            source.set_property("automatic-redirect", follows);
         }
         if let Some(trusted) = &trusted
             && source.find_property("tls-database").is_some()

@@ -41,7 +41,11 @@ impl Place {
             SourceUri::Http(address) if address.is_encrypted() => (address, 443),
             SourceUri::Http(address) => (address, 80),
             SourceUri::Camera(camera) => return Self::Device(camera.device.clone()),
-            SourceUri::File(_) | SourceUri::Udp(_) | SourceUri::Srt(_) | SourceUri::Pattern(_) => {
+            SourceUri::File(_)
+            | SourceUri::Udp(_)
+            | SourceUri::Srt(_)
+            | SourceUri::Pattern(_)
+            | SourceUri::Track(_) => {
                 return Self::Here;
             }
         };

@@ -101,8 +101,9 @@ fn choose_video(source: &gst::Element) -> Arc<AtomicBool> {
     offered
 }
 
-/// Links unpacker and decoder between a pad of `rtspsrc` and `entry`.
-fn decode(
+/// Links unpacker and decoder between a pad that gives RTP packets and `entry`. The unpacker is the
+/// first of the elements.
+pub(crate) fn decode(
     pipeline: &gst::Pipeline,
     entry: &gst::Pad,
     pad: &gst::Pad,
@@ -114,6 +115,12 @@ fn decode(
         .and_then(|s| s.get::<String>("encoding-name").ok())
         .unwrap_or_default();
     let au = |media| gst::Caps::builder(media).field("alignment", "au");
+    // There are decoders for pictures that one can see through, and for no others.
+    let opaque = |media| {
+        gst::Caps::builder(media)
+            .field("codec-alpha", false)
+            .build()
+    };
     let (unpacker, unpacked) = match encoding.to_ascii_uppercase().as_str() {
         "H264" => ("rtph264depay", au("video/x-h264").build()),
         "H265" => ("rtph265depay", au("video/x-h265").build()),
@@ -122,8 +129,8 @@ fn decode(
             let caps = gst::Caps::builder("video/mpeg").field("mpegversion", 4i32);
             ("rtpmp4vdepay", caps.field("systemstream", false).build())
         }
-        "VP8" => ("rtpvp8depay", gst::Caps::new_empty_simple("video/x-vp8")),
-        "VP9" => ("rtpvp9depay", gst::Caps::new_empty_simple("video/x-vp9")),
+        "VP8" => ("rtpvp8depay", opaque("video/x-vp8")),
+        "VP9" => ("rtpvp9depay", opaque("video/x-vp9")),
         _ => {
             return Err(SourceError::NotVideo {
                 source_name: shared.name.clone(),

@@ -28,6 +28,8 @@ pub struct SourceSpec {
     pub rtsp: RtspOptions,
     /// Whether certificates of `rtsps` and `https` sources are checked. Cameras usually sign their own.
     pub check_certificate: bool,
+    /// Whether the redirects of `http` and `https` sources are followed.
+    pub follow_redirects: bool,
     /// Which certificates of `rtsps` and `https` sources are trusted besides those that the machine
     /// trusts.
     pub tls: TlsOptions,
@@ -169,6 +171,7 @@ impl SourceSpec {
                 latency: Duration::from_millis(100),
             },
             check_certificate: true,
+            follow_redirects: true,
             tls: TlsOptions::default(),
             reconnect: Reconnect::default(),
             stall: Duration::from_secs(30),

@@ -16,6 +16,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use url::Url;
 
@@ -39,6 +40,9 @@ pub enum SourceUri {
     Camera(CameraUri),
     /// A picture made here.
     Pattern(PatternUri),
+    /// A track of a connection that somebody else keeps, by its name ([`super::Inflow`]). No text
+    /// means it.
+    Track(Arc<str>),
 }
 
 /// An attached camera and what to ask it for.
@@ -88,7 +92,7 @@ impl SourceUri {
     pub fn is_live(&self) -> bool {
         match self {
             Self::File(_) | Self::Http(_) => false,
-            Self::Rtsp(_) | Self::Udp(_) | Self::Srt(_) | Self::Camera(_) => true,
+            Self::Rtsp(_) | Self::Udp(_) | Self::Srt(_) | Self::Camera(_) | Self::Track(_) => true,
             Self::Pattern(pattern) => pattern.live,
         }
     }
@@ -107,6 +111,7 @@ impl SourceUri {
                 address.name()
             }
             Self::Pattern(_) => "test".to_owned(),
+            Self::Track(name) => name.to_string(),
         }
     }
 
@@ -170,6 +175,7 @@ impl fmt::Display for SourceUri {
                 write!(f, "{address}")
             }
             Self::Camera(camera) => write!(f, "{}", camera.device.display()),
+            Self::Track(name) => write!(f, "track {name}"),
             Self::Pattern(p) => {
                 write!(f, "videotestsrc://?size={}x{}", p.width, p.height)?;
                 write!(f, "&fps={}&pattern={}&live={}", p.fps, p.pattern, p.live)?;

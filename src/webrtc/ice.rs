@@ -1,0 +1,149 @@
+//! How two sides find each other: servers that a client names, ports, and the proof that the other
+//! side is still there.
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::prelude::*;
+
+use super::WebrtcError;
+
+/// Servers that are used of those that a client names.
+const MOST: usize = 8;
+
+/// A STUN or TURN server.
+#[derive(Clone, PartialEq)]
+pub struct IceServer {
+    /// Its addresses, as in `turn:host:3478?transport=udp`.
+    pub urls: Vec<String>,
+    /// User name.
+    pub username: Option<String>,
+    /// Password.
+    pub credential: Option<String>,
+}
+
+impl std::fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IceServer({})", self.urls.len())
+    }
+}
+
+/// Sets up how a connection is found.
+///
+/// # Errors
+/// If an address of a server cannot be read.
+pub(super) fn set_up(
+    bin: &gst::Element,
+    servers: &[IceServer],
+    ports: Option<(u16, u16)>,
+) -> Result<(), WebrtcError> {
+    let addresses = servers
+        .iter()
+        .flat_map(|server| server.urls.iter().map(move |url| (server, url)));
+    for (server, url) in addresses.take(MOST) {
+        match address(url, server)? {
+            Address::Stun(address) => bin.set_property("stun-server", address),
+            Address::Turn(address) => {
+                bin.emit_by_name::<bool>("add-turn-server", &[&address]);
+            }
+        }
+    }
+    if bin.find_property("ice-agent").is_none() {
+        return Ok(());
+    }
+    let agent = bin.property::<glib::Object>("ice-agent");
+    if let Some((first, last)) = ports {
+        set(&agent, "min-rtp-port", u32::from(first));
+        set(&agent, "max-rtp-port", u32::from(last));
+    }
+    if agent.find_property("agent").is_some() {
+        let nice = agent.property::<glib::Object>("agent");
+        set(&nice, "ice-tcp", false);
+        // Without these a client that vanishes without a word would never be missed (RFC 7675).
+        set(&nice, "keepalive-conncheck", true);
+        set(&nice, "consent-freshness", true);
+    }
+    Ok(())
+}
+
+/// Sets a property where this release has it and lets it be set.
+fn set(object: &glib::Object, name: &str, value: impl Into<glib::Value>) {
+    let settable = object.find_property(name).is_some_and(|property| {
+        let flags = property.flags();
+        flags.contains(glib::ParamFlags::WRITABLE)
+            && !flags.contains(glib::ParamFlags::CONSTRUCT_ONLY)
+    });
+    match settable {
+        true => object.set_property_from_value(name, &value.into()),
+        false => tracing::debug!(name, "this release of libnice has no such setting"),
+    }
+}
+
+/// A server as GStreamer names it.
+#[derive(Debug, PartialEq)]
+enum Address {
+    Stun(String),
+    Turn(String),
+}
+
+fn address(url: &str, server: &IceServer) -> Result<Address, WebrtcError> {
+    let unreadable = |reason: &str| WebrtcError::Field {
+        what: "an ICE server",
+        reason: reason.to_owned(),
+    };
+    let (scheme, rest) = url
+        .split_once(':')
+        .ok_or_else(|| unreadable("it is stun:, turn: or turns: and a host"))?;
+    let place = rest.split('?').next().unwrap_or_default();
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    if place.is_empty() || rest.len() > 512 || !place.chars().all(plain) {
+        return Err(unreadable("its host cannot be read"));
+    }
+    match scheme.to_ascii_lowercase().as_str() {
+        "stun" | "stuns" => Ok(Address::Stun(format!("stun://{place}"))),
+        scheme @ ("turn" | "turns") => {
+            let encode = |text: &Option<String>| -> String {
+                let text = text.as_deref().unwrap_or_default();
+                url::form_urlencoded::byte_serialize(text.as_bytes())
+                    .collect::<String>()
+                    .replace('+', "%20")
+            };
+            let (user, word) = (encode(&server.username), encode(&server.credential));
+            let transport = match rest.split_once("transport=").map(|(_, t)| t) {
+                Some(t) if t.starts_with("tcp") => "tcp",
+                _ => "udp",
+            };
+            Ok(Address::Turn(format!(
+                "{scheme}://{user}:{word}@{place}?transport={transport}"
+            )))
+        }
+        _ => Err(unreadable("it is stun:, turn: or turns: and a host")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_named_as_gstreamer_wants_it() {
+        let server = IceServer {
+            urls: Vec::new(),
+            username: Some("a b".into()),
+            credential: Some("p@s:s".into()),
+        };
+        let read = |url: &str| address(url, &server);
+        assert_eq!(
+            read("stun:stun.example.com:3478").unwrap(),
+            Address::Stun("stun://stun.example.com:3478".into())
+        );
+        assert_eq!(
+            read("turn:t.example.com:3478?transport=tcp").unwrap(),
+            Address::Turn("turn://a%20b:p%40s%3As@t.example.com:3478?transport=tcp".into())
+        );
+        for url in ["", "turn", "turn:", "http://x", "turn:a b", "stun:x/../y"] {
+            assert!(read(url).is_err(), "{url}");
+        }
+        assert!(!format!("{server:?}").contains("p@s"));
+    }
+}
