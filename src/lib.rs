@@ -2,8 +2,8 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`describe`], [`engine`], [`definitions`], [`models`],
-//! [`sources`], [`streams`], [`network`], [`delivery`], [`remote_images`], [`fleet`], [`doctor`],
-//! [`http`], [`cli`].
+//! [`sources`], [`streams`], [`network`], [`delivery`], [`outputs`], [`remote_images`], [`fleet`],
+//! [`doctor`], [`http`], [`cli`].
 
 pub mod allocator;
 pub mod blocks;
@@ -21,6 +21,7 @@ pub mod http;
 pub mod imaging;
 pub mod models;
 pub mod network;
+pub mod outputs;
 pub mod plan;
 pub mod profile;
 pub mod redact;

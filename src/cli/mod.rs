@@ -18,9 +18,11 @@ mod host;
 mod image_urls;
 mod models;
 mod outbox;
+mod rtsp;
 mod run;
 mod serve;
 mod store;
+
 mod validate;
 
 use std::path::{Path, PathBuf};

@@ -10,11 +10,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::outbox::OutboxPlaceArgs;
+use super::rtsp::RtspArgs;
 use super::store::StoreArgs;
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::definitions::{ApiKey, DefinitionStore, Refresher, Settings};
 use crate::fleet::{self, Declared, Fleet};
 use crate::http::{self, App, BodyLimits, Listening, Process, Server, ServerSettings};
+use crate::outputs::rtsp::RtspServer;
 
 /// Arguments of `millrace serve`.
 #[derive(Debug, Args)]
@@ -127,6 +129,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
+    rtsp: RtspArgs,
+    #[command(flatten)]
     host: HostArgs,
     #[command(flatten)]
     outbox: OutboxPlaceArgs,
@@ -139,9 +143,13 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
             eprintln!("millrace serves at http://{address}; Ctrl-C ends");
             wait_for_the_end();
             eprintln!("ending: requests under way finish first");
+            running.fleet.hide();
             running.server.stop();
             drop(running.declared);
             running.fleet.shut_down();
+            if let Some(rtsp) = running.rtsp {
+                rtsp.stop();
+            }
             ExitCode::SUCCESS
         }
         Err(why) => {
@@ -156,6 +164,7 @@ struct Running {
     server: Server,
     fleet: Arc<Fleet>,
     declared: Option<Declared>,
+    rtsp: Option<Arc<RtspServer>>,
     _refresher: Refresher,
 }
 
@@ -163,6 +172,10 @@ fn start(args: &ServeArgs) -> Result<Running, String> {
     let app = app(args).map_err(|e| e.to_string())?;
     let refresher = Refresher::start(&app.process.store);
     let fleet = app.fleet.clone();
+    let rtsp = args.rtsp.start()?;
+    if let Some(rtsp) = &rtsp {
+        fleet.send_pictures_with(rtsp.clone());
+    }
     let declared = args.streams.as_ref();
     let declared = declared
         .map(|path| Declared::start(fleet.clone(), path))
@@ -183,6 +196,7 @@ fn start(args: &ServeArgs) -> Result<Running, String> {
         server,
         fleet,
         declared,
+        rtsp,
         _refresher: refresher,
     })
 }

@@ -12,7 +12,8 @@
 //! [`Dispatcher::send`] makes one attempt and waits for it: for steps whose definition asks for
 //! the answer.
 //!
-//! [`jsonl`] writes files of JSON Lines, [`webhook`] posts the results of streams.
+//! [`jsonl`] writes files of JSON Lines, [`video`] films, [`webhook`] posts the results of streams,
+//! [`window`] shows pictures.
 
 mod adapters;
 pub mod address;
@@ -23,13 +24,13 @@ pub mod errand;
 pub mod jsonl;
 pub mod mail;
 pub mod outbox;
-pub mod preview;
 mod receiver;
 pub mod remote;
 pub mod request;
 pub mod retry;
 pub mod video;
 pub mod webhook;
+pub mod window;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

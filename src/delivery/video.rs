@@ -6,9 +6,12 @@
 //! last fragment, also after a crash; [`VideoWriter::finish`] makes it an ordinary MP4. Colours are
 //! BT.601 in limited range and say so. A file that exists is overwritten; one without a single
 //! picture is removed.
+//!
+//! [`series`] cuts a film into files by time or size.
 
 mod error;
 mod pipeline;
+pub mod series;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -326,7 +329,7 @@ fn fraction(fps: f64) -> gst::Fraction {
 }
 
 /// The picture with even sides, the last column and row repeated where needed.
-fn even(picture: &Arc<Matrix>) -> Arc<Matrix> {
+pub(crate) fn even(picture: &Arc<Matrix>) -> Arc<Matrix> {
     let (width, height) = (picture.width, picture.height);
     if width.is_multiple_of(2) && height.is_multiple_of(2) {
         return picture.clone();
@@ -351,7 +354,7 @@ fn even(picture: &Arc<Matrix>) -> Arc<Matrix> {
 
 /// A buffer over the picture's own memory. Rows whose length is no multiple of 4 are described, or
 /// GStreamer would take them for padded ones and show black.
-fn shared_buffer(picture: &Arc<Matrix>) -> gst::Buffer {
+pub(crate) fn shared_buffer(picture: &Arc<Matrix>) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_slice(Shared(picture.clone()));
     let stride = picture.width * 3;
     if !stride.is_multiple_of(4)

@@ -30,11 +30,27 @@
 //! | `results` | results that may wait for a client | 64 |
 //! | `results_policy` | `DROP_OLDEST` or `WAIT` | `DROP_OLDEST` |
 //! | `disable_sinks` | whether sinks do nothing | false |
+//! | `outputs` | what the stream gives besides its results, see below | the picture for those who look |
 //! | `enabled` | whether it runs | true |
+//!
+//! Outputs of a stream, each a text, or an object with the fields in brackets (`url` or `path` is the
+//! text then):
+//!
+//! | output | value |
+//! | --- | --- |
+//! | `webhook`, `mqtt`, `kafka`, `nats`, `redis` | an address as `millrace run` takes it, or a list of them [`url`, `when`: an output that has to be true, `include_images`]; they go through the outbox |
+//! | `jsonl` | a file to which a line is added for each result [`path`, `include_images`] |
+//! | `video` | film of the picture, in files of ten minutes [`path`, `output`, `segment`: `10m` or `500MB`, `keep`: files that stay] |
+//! | `preview` | the picture over HTTP: true or false [`output`] |
+//! | `rtsp` | the picture over RTSP where the server has `--rtsp-listen`: true or false [`output`] |
+//!
+//! The picture is the output named by `output`, else the first that is one, else the frame.
 //!
 //! Paths are relative to the folder of the file. A stream is named as in the file; that is its
 //! pipeline's id, and the video identifier of its source; of several it is `stream/source`. Fields
 //! and streams whose names begin with `_` are comments.
+
+mod outputs;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -61,6 +77,7 @@ const FIELDS: &[&str] = &[
     "results",
     "results_policy",
     "disable_sinks",
+    "outputs",
     "enabled",
 ];
 
@@ -78,6 +95,7 @@ pub(super) fn parse(text: &[u8], folder: &Path) -> Result<Streams, String> {
         problems: Vec::new(),
     };
     let streams = reader.file(&json);
+    reader.files_of_their_own(&streams);
     match reader.problems.is_empty() {
         true => Ok(streams),
         false => Err(reader.problems.join("\n")),
@@ -172,6 +190,9 @@ impl Reader<'_> {
             Some(_) => self.wrong(&format!("{place}.results_policy"), "DROP_OLDEST or WAIT"),
         }
         spec.disable_sinks = self.flag(place, object, "disable_sinks", false);
+        if let Some(json) = object.get("outputs") {
+            spec.outputs = self.outputs(&format!("{place}.outputs"), json);
+        }
         Some(spec)
     }
 
@@ -324,6 +345,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::delivery::video::series::Cut;
+    use crate::outputs::OutputsSpec;
 
     fn read(json: &Json) -> Result<Streams, String> {
         parse(json.to_string().as_bytes(), Path::new("/etc/millrace"))
@@ -357,12 +380,51 @@ mod tests {
     }
 
     #[test]
+    fn outputs_are_read_with_their_defaults() {
+        let read_outputs = |outputs: Json| {
+            let text = json!({"streams": {"a": {
+                "source": 0, "definition": "x", "outputs": outputs,
+            }}});
+            read(&text).map(|mut streams| streams.remove("a").unwrap().outputs)
+        };
+        assert_eq!(read_outputs(json!({})), Ok(OutputsSpec::watchable()));
+        let outputs = read_outputs(json!({
+            "_note": "ours",
+            "webhook": [{"url": "https://h/x", "when": "alarm"}, "http://h/y"],
+            "redis": "redis://h/0?stream=s",
+            "jsonl": "out/a.jsonl", "video": "films/a.mp4", "preview": {"output": "drawn"},
+            "rtsp": false,
+        }))
+        .unwrap();
+        let kinds: Vec<&str> = outputs.events.iter().map(|e| e.kind).collect();
+        assert_eq!(kinds, ["webhook", "webhook", "redis"]);
+        assert!(outputs.events[0].when.is_some() && outputs.events[1].when.is_none());
+        let lines = outputs.lines.unwrap();
+        assert_eq!(lines.path, Path::new("/etc/millrace/out/a.jsonl"));
+        assert!(lines.append && !lines.with_images);
+        let plan = outputs.film.unwrap().plan;
+        assert_eq!(plan.path, Path::new("/etc/millrace/films/a.mp4"));
+        assert_eq!(plan.cut, Some(Cut::Time(Duration::from_secs(600))));
+        assert_eq!(outputs.preview.unwrap().output.as_deref(), Some("drawn"));
+        assert_eq!(outputs.rtsp, None);
+        let twice = json!({"source": 0, "definition": "x", "outputs": {"jsonl": "a.jsonl"}});
+        let told = read(&json!({"streams": {"a": twice, "b": twice}})).unwrap_err();
+        assert!(
+            told.contains("streams.b.outputs: a.jsonl is written by `a` too"),
+            "{told}"
+        );
+    }
+
+    #[test]
     fn every_problem_is_told_with_its_place_and_without_secrets() {
         let told = read(&json!({"cameras": 1, "streams": {
             "a b": {"source": "ftp://u:hunter2@h/x", "definition": "w/f"},
             "b": {"sources": {}, "definition": 4, "max_fps": -1},
             "c": {"definition": "x", "version": "1"},
             "d": {"source": 0, "definition": "x", "fps": 4, "results_policy": "ALL", "enabled": 1},
+            "e": {"source": 0, "definition": "x", "outputs": {"webhook": "mqtt://u:hunter2@h/t",
+                "mqtt": "mqtt://h", "video": {"path": "a.avi", "segment": "10M", "keep": 0},
+                "jsonl": 4, "rtsp": "yes", "nats": {"when": "a..b"}, "email": "a@b"}},
         }}))
         .unwrap_err();
         for place in [
@@ -376,6 +438,16 @@ mod tests {
             "streams.d.fps: unknown field",
             "streams.d.results_policy: DROP_OLDEST or WAIT",
             "streams.d.enabled: true or false",
+            "streams.e.outputs.webhook: write http://… or https://…",
+            "streams.e.outputs.mqtt: the address needs",
+            "streams.e.outputs.video.path: a film ends in .mp4",
+            "streams.e.outputs.video.segment: `10M` is neither",
+            "streams.e.outputs.video.keep: a whole number from 1",
+            "streams.e.outputs.jsonl: a text, or an object",
+            "streams.e.outputs.rtsp: true, false",
+            "streams.e.outputs.nats.url: it is missing",
+            "streams.e.outputs.nats.when: `a..b` names no output",
+            "streams.e.outputs.email: unknown output",
         ] {
             assert!(told.contains(place), "{place}\n{told}");
         }

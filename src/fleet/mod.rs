@@ -22,7 +22,7 @@ mod health;
 mod memory;
 mod pipeline;
 mod reference;
-mod report;
+pub(crate) mod report;
 pub mod request;
 mod results;
 mod runner;
@@ -34,7 +34,7 @@ mod updates;
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -56,6 +56,8 @@ use crate::blocks::{CacheStore, Services};
 use crate::clock::Clock;
 use crate::definitions::{DefinitionKey, DefinitionStore};
 use crate::engine::Engine;
+use crate::outputs::rtsp::RtspServer;
+use crate::outputs::{OutputsSpec, PictureSpec, View};
 use crate::sources::SourceSpec;
 use crate::streams::Figures;
 use crate::values::deserialise::InputOptions;
@@ -73,6 +75,8 @@ struct Host {
     services: Services,
     store: Arc<DefinitionStore>,
     settings: Settings,
+    /// Sends the pictures of pipelines that are made from now on.
+    rtsp: OnceLock<Arc<RtspServer>>,
 }
 
 type Pipelines = IndexMap<Arc<str>, Arc<Pipeline>>;
@@ -136,6 +140,7 @@ impl Fleet {
             services,
             store,
             settings,
+            rtsp: OnceLock::new(),
         };
         Ok(Self {
             host: Arc::new(host),
@@ -152,6 +157,12 @@ impl Fleet {
     fn find(&self, id: &str) -> Result<Arc<Pipeline>, FleetError> {
         let found = self.pipelines().get(id).cloned();
         found.ok_or_else(|| FleetError::Unknown { id: id.to_owned() })
+    }
+
+    /// Sends the pictures of all pipelines that are made from now on. The first server stays.
+    pub fn send_pictures_with(&self, server: Arc<RtspServer>) {
+        // Whoever calls twice has two servers and means the first.
+        let _ = self.host.rtsp.set(server);
     }
 
     /// How it behaves.
@@ -333,6 +344,43 @@ impl Fleet {
     /// were there stay.
     pub fn set_sources(&self, id: &str, sources: &[SourceSpec]) -> Result<(), FleetError> {
         self.find(id)?.set_sources(sources)
+    }
+
+    /// Gives a pipeline these outputs; those that it has already are not touched.
+    ///
+    /// # Errors
+    /// If there is no pipeline of this id.
+    pub fn set_outputs(&self, id: &str, outputs: &OutputsSpec) -> Result<(), FleetError> {
+        self.find(id)?.outputs.set(outputs);
+        Ok(())
+    }
+
+    /// What those see who look at a pipeline; none if nobody may.
+    ///
+    /// # Errors
+    /// If there is no pipeline of this id.
+    pub fn preview(&self, id: &str) -> Result<Option<(Arc<View>, PictureSpec)>, FleetError> {
+        Ok(self.find(id)?.outputs.preview())
+    }
+
+    /// Shows nobody anything any more: connections of those who look end.
+    pub fn hide(&self) {
+        let all = self.snapshot();
+        all.iter().for_each(|pipeline| pipeline.outputs.hide());
+    }
+
+    /// State, health, figures and outputs of every pipeline, oldest first; each with its `id`.
+    pub fn rows(&self) -> Vec<Json> {
+        let all = self.snapshot();
+        all.iter().map(|pipeline| report::row(pipeline)).collect()
+    }
+
+    /// The same of one.
+    ///
+    /// # Errors
+    /// If there is none of this id.
+    pub fn row(&self, id: &str) -> Result<Json, FleetError> {
+        Ok(report::row(&*self.find(id)?))
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

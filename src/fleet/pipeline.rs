@@ -18,6 +18,7 @@ use super::{Host, Settings};
 use crate::blocks::Services;
 use crate::clock::Clock;
 use crate::definitions::DefinitionStamp;
+use crate::outputs::{Conduct, Outputs};
 use crate::sources::{Event, Source, SourceError, SourceSpec, SourceUri};
 use crate::streams::{Control, Figures, FrameResult, Inlet, Notice, Observer};
 
@@ -168,6 +169,7 @@ pub(super) struct Pipeline {
     /// Services of its engines; the cache in them is its own.
     pub services: Services,
     pub results: Results,
+    pub outputs: Outputs,
     pub updates: Updates,
     pub stop: Stop,
     pub started: Duration,
@@ -186,7 +188,15 @@ impl Pipeline {
             disable_sinks: spec.disable_sinks || host.services.disable_sinks,
             ..host.services.clone()
         };
+        let conduct = Conduct {
+            dispatcher: services.dispatcher.clone(),
+            models: services.models.clone(),
+            clock: services.clock.clone(),
+            rtsp: host.rtsp.get().cloned(),
+            strict: false,
+        };
         Self {
+            outputs: Outputs::new(id.clone(), &spec.outputs, conduct),
             id,
             services,
             results: Results::new(spec.results, spec.results_policy, most_bytes),
@@ -347,6 +357,7 @@ impl Pipeline {
     pub(super) fn tell_stop(&self) {
         self.stop.tell();
         self.results.close();
+        self.outputs.release();
     }
 
     /// Where the end of its thread is seen.

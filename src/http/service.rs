@@ -75,7 +75,7 @@ async fn start_page(State(app): Shared) -> Html<String> {
          <h1>millrace {}</h1><p>Runs Roboflow Workflows on images, cameras and recorded video. Point \
          <code>inference_sdk</code> at this address.</p>\
          <p>{definitions} definitions in use, {streams} streams.</p>\
-         <ul><li><a href=/docs>Routes</a><li><a href=/freshness>Freshness of server, definitions and \
+         <ul><li><a href=/streams>Streams</a><li><a href=/docs>Routes</a><li><a href=/freshness>Freshness of server, definitions and \
          models</a><li><a href=/metrics>Metrics</a></ul>",
         env!("CARGO_PKG_VERSION")
     ))

@@ -1,0 +1,458 @@
+//! A film in one file or in a series of them.
+//!
+//! Without a [`Cut`] there is one file under the given name; only where the pictures change their
+//! size, or the time of the stream begins anew, the next one begins (`name-2.mp4`). With a cut each
+//! file is `name-<number>-<start in UTC>.mp4`: it begins with a key frame and with time zero, and is
+//! an ordinary, whole MP4 as soon as the next one begins. Numbers go on behind those of files that
+//! are there already, so a restart overwrites nothing; with [`FilmPlan::keep`] the oldest files of
+//! the series are removed. A crash loses of the open file what came after its last fragment, about a
+//! second.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+
+use super::{VideoError, VideoOptions, VideoWriter};
+use crate::values::{Matrix, Timestamp};
+
+/// How far the time of a stream may fall back before that counts as a new beginning.
+const NEW_TIME: Duration = Duration::from_secs(1);
+/// Names of finished files that are remembered.
+const REMEMBERED: usize = 1_000;
+
+/// Where a file of a series ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// After so much time of the stream.
+    Time(Duration),
+    /// Before it has more bytes than that.
+    Size(u64),
+}
+
+/// A text that says no [`Cut`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither a time such as 90s, 10m or 1h nor a size such as 500MB or 2GB")]
+pub struct CutError(String);
+
+impl FromStr for Cut {
+    type Err = CutError;
+
+    fn from_str(text: &str) -> Result<Self, CutError> {
+        let wrong = || CutError(text.to_owned());
+        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let times = |unit: u64| number.checked_mul(unit).filter(|n| *n > 0);
+        let cut = match unit {
+            "s" => times(1).map(|s| Self::Time(Duration::from_secs(s))),
+            "m" => times(60).map(|s| Self::Time(Duration::from_secs(s))),
+            "h" => times(3_600).map(|s| Self::Time(Duration::from_secs(s))),
+            "kB" | "KB" => times(1_000).map(Self::Size),
+            "MB" => times(1_000_000).map(Self::Size),
+            "GB" => times(1_000_000_000).map(Self::Size),
+            _ => None,
+        };
+        cut.ok_or_else(wrong)
+    }
+}
+
+/// Where a film goes, and how it is cut.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilmPlan {
+    /// The file; of a series its name without number and time.
+    pub path: PathBuf,
+    /// Where files end; one file without.
+    pub cut: Option<Cut>,
+    /// Files of the series that stay, the open one among them; all without.
+    pub keep: Option<usize>,
+}
+
+/// When a picture is from.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Time in the stream.
+    pub time: Duration,
+    /// Time of day.
+    pub at: Timestamp,
+    /// Pictures per second of the stream, if that is known.
+    pub fps: Option<f64>,
+}
+
+/// A film being written.
+pub struct Film {
+    plan: FilmPlan,
+    open: Option<Open>,
+    /// Number of the newest file.
+    number: u64,
+    done: Vec<PathBuf>,
+}
+
+struct Open {
+    film: VideoWriter,
+    path: PathBuf,
+    size: [usize; 2],
+    /// Time in the stream of the first and of the newest picture.
+    start: Duration,
+    newest: Duration,
+    /// Size of the file at the last look, and the most that it grew by between two looks.
+    bytes: u64,
+    growth: u64,
+}
+
+impl Film {
+    /// A film that begins with its first picture; nothing is touched before.
+    pub fn new(plan: FilmPlan) -> Self {
+        Self {
+            plan,
+            open: None,
+            number: 0,
+            done: Vec::new(),
+        }
+    }
+
+    /// Adds a picture; waits while the encoder is behind.
+    ///
+    /// # Errors
+    /// If it cannot be written. The file is given up then, and the next picture begins another one.
+    pub fn write(&mut self, picture: &Arc<Matrix>, moment: Moment) -> Result<(), VideoError> {
+        let size = picture.size();
+        let cut = self.plan.cut;
+        let over = |open: &mut Open| open.size != size || open.is_over(cut, moment.time);
+        if self.open.as_mut().is_some_and(over) {
+            self.finish()?;
+        }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.begin(size, moment)?,
+        };
+        let time = moment.time.saturating_sub(open.start);
+        open.film.write_at(picture, time)?;
+        open.newest = open.newest.max(moment.time);
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Ends the open file; it is whole afterwards.
+    ///
+    /// # Errors
+    /// If what is left of it cannot be written.
+    pub fn finish(&mut self) -> Result<(), VideoError> {
+        let Some(open) = self.open.take() else {
+            return Ok(());
+        };
+        if self.done.len() == REMEMBERED {
+            self.done.remove(0);
+        }
+        self.done.push(open.path);
+        open.film.finish().map(drop)
+    }
+
+    /// The files that were finished, oldest first; the last thousand.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.done
+    }
+
+    /// The file that is being written.
+    pub fn open_file(&self) -> Option<&Path> {
+        self.open.as_ref().map(|open| open.path.as_path())
+    }
+
+    fn begin(&mut self, size: [usize; 2], moment: Moment) -> Result<Open, VideoError> {
+        if let Some(folder) = self.plan.path.parent()
+            && !folder.as_os_str().is_empty()
+        {
+            std::fs::create_dir_all(folder).map_err(|error| VideoError::Open {
+                path: self.plan.path.clone(),
+                reason: error.to_string().to_lowercase(),
+            })?;
+        }
+        if self.number == 0 && self.plan.cut.is_some() {
+            let newest = numbered(&self.plan.path).pop();
+            self.number = newest.map_or(0, |(number, _)| number);
+        }
+        self.number += 1;
+        let path = self.path(moment.at);
+        let fps = moment.fps.filter(|fps| (0.01..=1000.0).contains(fps));
+        let options = VideoOptions::new(fps.unwrap_or(25.0));
+        let film = VideoWriter::create(&path, size[0], size[1], options)?;
+        self.clear_out();
+        Ok(Open {
+            film,
+            path,
+            size,
+            start: moment.time,
+            newest: moment.time,
+            bytes: 0,
+            growth: 0,
+        })
+    }
+
+    fn path(&self, at: Timestamp) -> PathBuf {
+        let (path, number) = (&self.plan.path, self.number);
+        let stem = stem(path);
+        match (self.plan.cut, number) {
+            (None, 1) => path.clone(),
+            (None, _) => path.with_file_name(format!("{stem}-{number}.mp4")),
+            (Some(_), _) => {
+                let utc = DateTime::from_timestamp(at.unix_seconds() as i64, 0).unwrap_or_default();
+                let start = utc.format("%Y%m%dT%H%M%SZ");
+                path.with_file_name(format!("{stem}-{number:06}-{start}.mp4"))
+            }
+        }
+    }
+
+    /// Removes the oldest files of the series beyond those that stay.
+    fn clear_out(&self) {
+        let (Some(keep), Some(_)) = (self.plan.keep, self.plan.cut) else {
+            return;
+        };
+        let files = numbered(&self.plan.path);
+        let surplus = files.len().saturating_sub(keep.max(1));
+        for (_, path) in &files[..surplus] {
+            match std::fs::remove_file(path) {
+                Ok(()) => tracing::debug!(path = %path.display(), "an old film was removed"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "an old film cannot be removed");
+                }
+            }
+        }
+    }
+}
+
+impl Open {
+    fn is_over(&mut self, cut: Option<Cut>, time: Duration) -> bool {
+        if time + NEW_TIME < self.newest {
+            return true;
+        }
+        match cut {
+            None => false,
+            Some(Cut::Time(most)) => time.saturating_sub(self.start) >= most,
+            Some(Cut::Size(most)) => {
+                let bytes = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+                self.growth = self.growth.max(bytes.saturating_sub(self.bytes));
+                self.bytes = bytes;
+                // What the encoder still has comes on top.
+                bytes > 0 && bytes + self.growth >= most
+            }
+        }
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The files of a series that are there, in the order of their numbers.
+fn numbered(path: &Path) -> Vec<(u64, PathBuf)> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let stem = stem(path);
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<(u64, PathBuf)> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let number = number_of(name.to_str()?, &stem)?;
+            Some((number, path.with_file_name(name)))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// The number in the name of a file of a series.
+fn number_of(name: &str, stem: &str) -> Option<u64> {
+    let rest = name.strip_prefix(stem)?.strip_prefix('-')?;
+    let (number, start) = rest.strip_suffix(".mp4")?.split_once('-')?;
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let is_start = start.len() == 16
+        && start.is_ascii()
+        && digits(&start[..8])
+        && digits(&start[9..15])
+        && start.ends_with('Z');
+    (number.len() >= 6 && digits(number) && is_start)
+        .then(|| number.parse().ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::{Event, Source, SourceSpec, SourceUri};
+
+    /// Pictures of a file with the brightness of each.
+    fn decoded(path: &Path) -> Vec<u8> {
+        let source = Source::open(SourceSpec::new(SourceUri::File(path.to_owned()))).unwrap();
+        let mut seen = Vec::new();
+        loop {
+            match source.next(Duration::from_secs(10)).unwrap() {
+                Some(Event::Frame(frame)) => {
+                    if seen.is_empty() {
+                        assert!(frame.time.is_zero());
+                    }
+                    seen.push(frame.image.pixels().data[0]);
+                }
+                Some(Event::Ended(_)) => return seen,
+                Some(_) => {}
+                None => panic!("the film does not go on"),
+            }
+        }
+    }
+
+    fn moment(frame: u64) -> Moment {
+        Moment {
+            time: Duration::from_millis(frame * 100),
+            at: Timestamp::from_unix_micros(1_700_000_000_000_000 + frame as i64 * 100_000),
+            fps: Some(10.0),
+        }
+    }
+
+    fn gray(level: u8) -> Arc<Matrix> {
+        Arc::new(Matrix::filled(64, 48, &[level; 3]))
+    }
+
+    fn write(film: &mut Film, frames: std::ops::Range<u64>) {
+        for frame in frames {
+            let picture = gray((frame * 4) as u8);
+            film.write(&picture, moment(frame)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_film_cut_by_time_has_every_picture_once_and_keeps_what_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = FilmPlan {
+            path: folder.path().join("new/gate.mp4"),
+            cut: Some(Cut::Time(Duration::from_secs(2))),
+            keep: None,
+        };
+        let mut film = Film::new(plan.clone());
+        write(&mut film, 0..50);
+        let boundary = film.files().to_vec();
+        assert_eq!(boundary.len(), 2, "a file is whole when the next begins");
+        assert_eq!(decoded(&boundary[1]).len(), 20);
+        film.finish().unwrap();
+        let names: Vec<String> = film
+            .files()
+            .iter()
+            .map(|p| p.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "gate-000001-20231114T221320Z.mp4",
+                "gate-000002-20231114T221322Z.mp4",
+                "gate-000003-20231114T221324Z.mp4",
+            ]
+        );
+        let levels: Vec<u8> = film.files().iter().flat_map(|p| decoded(p)).collect();
+        assert_eq!(levels.len(), 50);
+        for (frame, level) in levels.iter().enumerate() {
+            let off = i32::from(*level) - frame as i32 * 4;
+            assert!(off.abs() <= 2, "picture {frame} is {level}");
+        }
+        // A later run goes on with the numbers, and removes what is too old.
+        std::fs::write(folder.path().join("new/gate-notes.mp4"), "mine").unwrap();
+        let mut later = Film::new(FilmPlan {
+            keep: Some(2),
+            ..plan
+        });
+        write(&mut later, 50..60);
+        later.finish().unwrap();
+        let mut left: Vec<String> = std::fs::read_dir(folder.path().join("new"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(
+            left,
+            [
+                "gate-000003-20231114T221324Z.mp4",
+                "gate-000004-20231114T221325Z.mp4",
+                "gate-notes.mp4",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_film_cut_by_size_stays_below_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let most = 150_000;
+        let mut film = Film::new(FilmPlan {
+            path: folder.path().join("noise.mp4"),
+            cut: Some(Cut::Size(most)),
+            keep: None,
+        });
+        let mut state = 1u32;
+        let frames = 80;
+        for frame in 0..frames {
+            let data = (0..160 * 120 * 3).map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 26) as u8
+            });
+            let picture = Matrix::new(160, 120, 3, data.collect()).unwrap();
+            film.write(&Arc::new(picture), moment(frame)).unwrap();
+            // The encoder is given the time that a camera gives it.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        film.finish().unwrap();
+        assert!(film.files().len() > 1, "{:?}", film.files());
+        let mut pictures = 0;
+        for path in film.files() {
+            let bytes = std::fs::metadata(path).unwrap().len();
+            assert!(bytes < most * 2, "{bytes} bytes");
+            pictures += decoded(path).len();
+        }
+        assert_eq!(pictures as u64, frames);
+    }
+
+    #[test]
+    fn another_size_or_a_new_beginning_of_time_begins_the_next_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut film = Film::new(FilmPlan {
+            path: folder.path().join("a.mp4"),
+            cut: None,
+            keep: None,
+        });
+        write(&mut film, 0..12);
+        let small = Arc::new(Matrix::filled(32, 32, &[9; 3]));
+        film.write(&small, moment(12)).unwrap();
+        film.write(&small, moment(30)).unwrap();
+        film.write(&small, moment(0)).unwrap();
+        film.finish().unwrap();
+        let names = ["a.mp4", "a-2.mp4", "a-3.mp4"].map(|name| folder.path().join(name));
+        assert_eq!(film.files(), names);
+        assert_eq!(decoded(&names[0]).len(), 12);
+        assert_eq!(decoded(&names[1]).len(), 2);
+    }
+
+    #[test]
+    fn cuts_are_read_and_names_of_others_are_left_alone() {
+        let cut = |text: &str| text.parse::<Cut>().ok();
+        assert_eq!(cut("10m"), Some(Cut::Time(Duration::from_secs(600))));
+        assert_eq!(cut("1h"), Some(Cut::Time(Duration::from_secs(3600))));
+        assert_eq!(cut("500MB"), Some(Cut::Size(500_000_000)));
+        for wrong in ["", "10", "m", "0s", "10M", "-1s", "99999999999999999999h"] {
+            assert_eq!(cut(wrong), None, "{wrong}");
+        }
+        let number = |name: &str| number_of(name, "gate");
+        assert_eq!(number("gate-000017-20231114T221320Z.mp4"), Some(17));
+        assert_eq!(number("gate-1234567-20231114T221320Z.mp4"), Some(1_234_567));
+        for name in [
+            "gate.mp4",
+            "gate-2.mp4",
+            "gate-north-000001-20231114T221320Z.mp4",
+            "gate-000001-20231114T22132éZ.mp4",
+            "yard-000001-20231114T221320Z.mp4",
+        ] {
+            assert_eq!(number(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! What those see who look at a stream.
+//!
+//! The stream leaves the newest pictures here, as handles: nothing is copied, and nothing is encoded
+//! before somebody asks. A picture that several viewers ask for in the same form is encoded once. A
+//! viewer takes the newest picture when it is ready for one, so a slow viewer sees fewer and nobody
+//! waits for it. The number of viewers of a stream is bounded.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use opencv::imgproc;
+use tokio::sync::watch;
+
+use crate::imaging::resized;
+use crate::streams::{FrameResult, Shown};
+use crate::values::codec::encode_jpeg;
+use crate::values::{Image, Matrix};
+
+/// Viewers of a stream at the same time.
+pub const MOST_VIEWERS: usize = 16;
+
+/// Why somebody sees nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ViewError {
+    /// As many look as may.
+    #[error("{0} viewers look at this stream and more are not allowed; close one")]
+    Full(usize),
+    /// The stream has no such source.
+    #[error("the stream has no source `{name}`; its sources: {known}")]
+    NoSource {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The definition has no such output, or it is no picture.
+    #[error("the definition has no picture `{name}` among its outputs; pictures: {known}")]
+    NoOutput {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The picture cannot be encoded.
+    #[error("the picture cannot be encoded: {0}")]
+    Encoding(String),
+}
+
+/// In which form a picture is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The source; the first without.
+    pub source: Option<String>,
+    /// The output that was asked for; it has to be there.
+    pub output: Option<String>,
+    /// The output that is shown if none was asked for; see [`Shown::choose`].
+    pub usual: Option<String>,
+    /// Pixels across; as many as the picture has without, and never more.
+    pub width: Option<usize>,
+    /// Quality of the JPEG, 1 to 100.
+    pub quality: u8,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            source: None,
+            output: None,
+            usual: None,
+            width: None,
+            quality: 80,
+        }
+    }
+}
+
+/// The pictures of one result.
+pub struct Shot {
+    frames: Vec<ShotFrame>,
+    encodings: Mutex<Vec<(Form, Encoding)>>,
+    encoded: Arc<AtomicU64>,
+}
+
+/// A picture in JPEG, made by the first who asks for it.
+type Encoding = Arc<OnceLock<Result<Bytes, ViewError>>>;
+
+/// A frame of a result.
+struct ShotFrame {
+    name: Arc<str>,
+    number: i64,
+    shown: Shown,
+}
+
+/// A picture in a form.
+#[derive(PartialEq, Eq)]
+struct Form {
+    frame: usize,
+    /// The place among the outputs, or the frame itself.
+    output: Option<usize>,
+    width: usize,
+    quality: u8,
+}
+
+impl Shot {
+    /// The frame that a source gave.
+    fn frame(&self, source: Option<&str>) -> Result<usize, ViewError> {
+        let Some(wanted) = source else {
+            return Ok(0);
+        };
+        let fits = |name: &str| {
+            name == wanted
+                || name
+                    .rsplit_once('/')
+                    .is_some_and(|(_, last)| last == wanted)
+        };
+        let found = self.frames.iter().position(|frame| fits(&frame.name));
+        found.ok_or_else(|| ViewError::NoSource {
+            name: wanted.to_owned(),
+            known: list(self.frames.iter().map(|frame| &frame.name)),
+        })
+    }
+
+    /// The number of the frame that a source gave.
+    pub fn number(&self, source: Option<&str>) -> Option<i64> {
+        let frame = self.frame(source).ok()?;
+        self.frames.get(frame).map(|frame| frame.number)
+    }
+
+    /// What a source has to show.
+    pub(super) fn shown(&self, source: Option<&str>) -> Option<&Shown> {
+        let frame = self.frame(source).ok()?;
+        self.frames.get(frame).map(|frame| &frame.shown)
+    }
+
+    fn choose<'a>(shown: &'a Shown, wish: &Wish) -> Result<(Option<usize>, &'a Image), ViewError> {
+        let Some(name) = wish.output.as_deref() else {
+            let chosen = shown.choose(wish.usual.as_deref());
+            let same = |(_, image): &(Arc<str>, Image)| image.same_pixels(chosen);
+            return Ok((shown.outputs.iter().position(same), chosen));
+        };
+        let mut outputs = shown.outputs.iter().enumerate();
+        match outputs.find(|(_, (known, _))| **known == *name) {
+            Some((place, (_, image))) => Ok((Some(place), image)),
+            None => Err(ViewError::NoOutput {
+                name: name.to_owned(),
+                known: list(shown.outputs.iter().map(|(name, _)| name)),
+            }),
+        }
+    }
+
+    /// The picture as JPEG. Takes time when nobody asked for it in this form before.
+    ///
+    /// # Errors
+    /// If there is no such picture, or it cannot be encoded.
+    pub fn jpeg(&self, wish: &Wish) -> Result<Bytes, ViewError> {
+        let frame = self.frame(wish.source.as_deref())?;
+        let no_frame = || ViewError::Encoding("the result has no frame".into());
+        let shown = &self.frames.get(frame).ok_or_else(no_frame)?.shown;
+        let (output, image) = Self::choose(shown, wish)?;
+        let own = image.width();
+        let form = Form {
+            frame,
+            output,
+            width: wish.width.map_or(own, |width| width.clamp(1, own)),
+            quality: wish.quality,
+        };
+        let (width, quality) = (form.width, form.quality);
+        let encoding = self.encoding(form);
+        let make = || {
+            self.encoded.fetch_add(1, Ordering::Relaxed);
+            encode(image, width, quality)
+        };
+        encoding.get_or_init(make).clone()
+    }
+
+    fn encoding(&self, form: Form) -> Encoding {
+        let all = self.encodings.lock();
+        let mut all = all.unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = all.iter().find(|(known, _)| *known == form) {
+            return known.clone();
+        }
+        let new = Encoding::default();
+        all.push((form, new.clone()));
+        new
+    }
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> String {
+    let names: Vec<&str> = names.map(AsRef::as_ref).collect();
+    match names.is_empty() {
+        true => "none".into(),
+        false => names.join(", "),
+    }
+}
+
+fn encode(image: &Image, width: usize, quality: u8) -> Result<Bytes, ViewError> {
+    let failed = |error: &dyn std::fmt::Display| ViewError::Encoding(error.to_string());
+    let pixels = image.bgr();
+    let scaled: Arc<Matrix> = if width == pixels.width {
+        pixels
+    } else {
+        let height = (pixels.height * width).div_ceil(pixels.width.max(1)).max(1);
+        let small = resized(&pixels, width, height, imgproc::INTER_AREA);
+        Arc::new(small.map_err(|e| failed(&e))?)
+    };
+    let jpeg = encode_jpeg(&scaled, quality).map_err(|e| failed(&e))?;
+    Ok(jpeg.into())
+}
+
+/// What there is to see.
+#[derive(Clone, Default)]
+struct Seen {
+    /// The newest result.
+    shot: Option<Arc<Shot>>,
+    /// Whether nothing comes any more.
+    over: bool,
+}
+
+/// Where the newest pictures of a stream are; see the module documentation.
+pub struct View {
+    seen: watch::Sender<Seen>,
+    viewers: AtomicUsize,
+    encoded: Arc<AtomicU64>,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            seen: watch::Sender::default(),
+            viewers: AtomicUsize::new(0),
+            encoded: Arc::default(),
+        }
+    }
+}
+
+impl View {
+    /// Leaves the pictures of a result; `names` are those of its sources, in the order of its frames.
+    pub(super) fn show(&self, result: &FrameResult, names: &[Arc<str>]) {
+        let frames = result.frames().zip(result.shown()).zip(names);
+        let frames = frames.map(|(((_, frame), shown), name)| ShotFrame {
+            name: name.clone(),
+            number: frame.number,
+            shown,
+        });
+        let shot = Shot {
+            frames: frames.collect(),
+            encodings: Mutex::default(),
+            encoded: self.encoded.clone(),
+        };
+        self.put(Arc::new(shot));
+    }
+
+    fn put(&self, shot: Arc<Shot>) {
+        self.seen.send_modify(|seen| seen.shot = Some(shot));
+    }
+
+    /// Nothing comes any more: those who look are told, and the last picture stays for those who ask
+    /// for one.
+    pub(super) fn close(&self) {
+        self.seen.send_modify(|seen| seen.over = true);
+    }
+
+    /// The newest pictures, without looking on.
+    pub fn newest(&self) -> Option<Arc<Shot>> {
+        self.seen.borrow().shot.clone()
+    }
+
+    /// Begins to look.
+    ///
+    /// # Errors
+    /// If as many look as may.
+    pub fn look(self: &Arc<Self>) -> Result<Viewer, ViewError> {
+        let viewer = self.watch();
+        match self.viewers() <= MOST_VIEWERS {
+            true => Ok(viewer),
+            false => Err(ViewError::Full(MOST_VIEWERS)),
+        }
+    }
+
+    /// The same for who counts its own viewers.
+    pub(super) fn watch(self: &Arc<Self>) -> Viewer {
+        let mut seen = self.seen.subscribe();
+        // The picture that is there is seen too.
+        seen.mark_changed();
+        self.viewers.fetch_add(1, Ordering::Relaxed);
+        Viewer {
+            view: self.clone(),
+            seen,
+        }
+    }
+
+    /// Those who look.
+    pub fn viewers(&self) -> usize {
+        self.viewers.load(Ordering::Relaxed)
+    }
+
+    /// Pictures that were encoded so far.
+    pub fn encoded(&self) -> u64 {
+        self.encoded.load(Ordering::Relaxed)
+    }
+}
+
+/// Somebody who looks at a stream, until dropped.
+pub struct Viewer {
+    view: Arc<View>,
+    seen: watch::Receiver<Seen>,
+}
+
+impl Viewer {
+    /// The newest result that was not seen yet; waits for one. `None` when the stream is over.
+    pub async fn next(&mut self) -> Option<Arc<Shot>> {
+        loop {
+            self.seen.changed().await.ok()?;
+            let seen = self.seen.borrow_and_update().clone();
+            match seen {
+                Seen { over: true, .. } => return None,
+                Seen {
+                    shot: Some(shot), ..
+                } => return Some(shot),
+                Seen { shot: None, .. } => {}
+            }
+        }
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.view.viewers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Viewer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Viewer")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::codec::decode_image;
+
+    fn image(level: u8) -> Image {
+        Image::new(Matrix::filled(64, 40, &[level; 3]), "i".into())
+    }
+
+    fn shot(view: &View, number: i64) -> Arc<Shot> {
+        let frame = |name: &str, level: u8| ShotFrame {
+            name: name.into(),
+            number,
+            shown: Shown {
+                outputs: vec![("drawn".into(), image(level)), ("zoom".into(), image(250))],
+                frame: image(0),
+            },
+        };
+        let shot = Arc::new(Shot {
+            frames: vec![frame("yard/n", 100), frame("yard/s", 200)],
+            encodings: Mutex::default(),
+            encoded: view.encoded.clone(),
+        });
+        view.put(shot.clone());
+        shot
+    }
+
+    fn level(shot: &Shot, wish: &Wish) -> Result<(usize, u8), ViewError> {
+        let picture = decode_image(&shot.jpeg(wish)?, 10_000).unwrap();
+        Ok((picture.width, picture.data[0]))
+    }
+
+    #[test]
+    fn a_picture_is_encoded_once_in_each_form() {
+        let view = Arc::new(View::default());
+        let shot = shot(&view, 1);
+        let wish = Wish::default();
+        assert_eq!(view.encoded(), 0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert_eq!(level(&shot, &wish), Ok((64, 100))));
+            }
+        });
+        assert_eq!(view.encoded(), 1);
+        let other = Wish {
+            source: Some("s".into()),
+            width: Some(32),
+            ..wish.clone()
+        };
+        assert_eq!(level(&shot, &other), Ok((32, 200)));
+        let wide = Wish {
+            width: Some(9_999),
+            ..wish.clone()
+        };
+        assert_eq!(level(&shot, &wide), Ok((64, 100)));
+        assert_eq!(view.encoded(), 2, "a picture is never made larger");
+        for (source, output, word) in [
+            (Some("x"), None, "yard/n, yard/s"),
+            (None, Some("x"), "drawn, zoom"),
+        ] {
+            let wish = Wish {
+                source: source.map(str::to_owned),
+                output: output.map(str::to_owned),
+                ..wish.clone()
+            };
+            let refused = level(&shot, &wish).unwrap_err().to_string();
+            assert!(refused.contains(word), "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_viewer_sees_the_newest_and_viewers_are_bounded() {
+        let view = Arc::new(View::default());
+        let mut viewer = view.look().unwrap();
+        for number in 1..=10 {
+            shot(&view, number);
+        }
+        let seen = viewer.next().await.unwrap();
+        assert_eq!(seen.number(None), Some(10));
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(20), viewer.next());
+        assert!(waits.await.is_err(), "the same picture is not seen twice");
+        let mut late = view.look().unwrap();
+        assert_eq!(late.next().await.unwrap().number(None), Some(10));
+        let others: Vec<Viewer> = (2..MOST_VIEWERS).map(|_| view.look().unwrap()).collect();
+        assert_eq!(view.look().unwrap_err(), ViewError::Full(MOST_VIEWERS));
+        assert_eq!(view.viewers(), MOST_VIEWERS);
+        drop(others);
+        assert!(view.look().is_ok());
+        view.close();
+        assert!(viewer.next().await.is_none());
+    }
+}
