@@ -22,7 +22,7 @@ mod rtsp;
 mod run;
 mod serve;
 mod store;
-
+mod streams;
 mod validate;
 
 use std::path::{Path, PathBuf};
@@ -102,6 +102,9 @@ pub enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Run a definition once per line of inputs and print the results as JSON Lines.
     Exec(exec::ExecArgs),
+    /// The streams of a running server: list, status, start, pause, resume, stop, add-source,
+    /// remove-source, watch.
+    Streams(streams::StreamsArgs),
     /// How fresh a running process is; refresh its definitions; compare two definitions.
     Definitions(definitions::DefinitionsArgs),
     /// The models of this machine: list them, fetch one from the platform, remove one.
@@ -144,6 +147,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::Exec(args) => exec::run(&args),
+            Command::Streams(args) => streams::run(&args),
             Command::Definitions(args) => definitions::run(&args),
             Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),

@@ -49,6 +49,10 @@ pub struct ServeArgs {
     /// streams that changed. See pipelines/streams.example.json.
     #[arg(long, env = "MILLRACE_STREAMS", value_name = "FILE")]
     streams: Option<PathBuf>,
+    /// Folder for files that clients ask for as outputs of their streams; without one they may ask
+    /// for neither files nor events.
+    #[arg(long, env = "MILLRACE_CLIENT_OUTPUTS", value_name = "DIR")]
+    client_outputs: Option<PathBuf>,
     /// What every request but those for health must show, as bearer or in x-millrace-token.
     #[arg(
         long,
@@ -247,7 +251,8 @@ fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
     };
     let input = args.image_urls.input_options();
     services.models.start_preload_of_settings();
-    let fleet = fleet::Settings::from_env(|name| std::env::var(name).ok())?;
+    let mut fleet = fleet::Settings::from_env(|name| std::env::var(name).ok())?;
+    fleet.client_outputs.clone_from(&args.client_outputs);
     let fleet = Fleet::start(services.clone(), process.store.clone(), fleet)?;
     let app = App::new(process, services, input, Arc::new(fleet), settings);
     Ok(Arc::new(app))

@@ -53,7 +53,7 @@
 mod outputs;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
@@ -62,6 +62,7 @@ use super::results::ResultsPolicy;
 use super::spec::{PipelineSpec, Wanted};
 use crate::definitions::DefinitionKey;
 use crate::engine::RuntimeInput;
+use crate::outputs::OutputsSpec;
 use crate::sources::{SourceSpec, SourceUri};
 
 /// Fields of a stream.
@@ -102,6 +103,46 @@ pub(super) fn parse(text: &[u8], folder: &Path) -> Result<Streams, String> {
     }
 }
 
+/// Whether a text can be the name of a stream.
+pub(super) fn is_name(text: &str) -> bool {
+    let harmless = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && text.len() <= 128 && text.chars().all(harmless)
+}
+
+/// Reads outputs that a client asks for. Their files are relative to `folder` and stay below it;
+/// without one there are neither files nor events.
+///
+/// # Errors
+/// Every problem.
+pub(super) fn client_outputs(
+    json: &Json,
+    folder: Option<&Path>,
+) -> Result<OutputsSpec, Vec<String>> {
+    let mut reader = Reader {
+        folder: folder.unwrap_or(Path::new("")),
+        problems: Vec::new(),
+    };
+    let outputs = reader.outputs("outputs", json);
+    let reaches_out = outputs.paths().next().is_some() || !outputs.events.is_empty();
+    if folder.is_none() && reaches_out {
+        reader.wrong(
+            "outputs",
+            "clients of this server may ask for `preview` and `rtsp` only; `--client-outputs DIR` allows the others",
+        );
+    }
+    let below = |path: &PathBuf| {
+        let own = path.strip_prefix(reader.folder).ok();
+        own.is_some_and(|own| own.components().all(|c| matches!(c, Component::Normal(_))))
+    };
+    if !outputs.paths().all(below) {
+        reader.wrong("outputs", "paths are relative and without `..`");
+    }
+    match reader.problems.is_empty() {
+        true => Ok(outputs),
+        false => Err(reader.problems),
+    }
+}
+
 /// Reads values at places of the file, and gathers what is wrong with them.
 struct Reader<'a> {
     folder: &'a Path,
@@ -133,8 +174,7 @@ impl Reader<'_> {
         };
         for (name, json) in declared.iter().filter(|(n, _)| !n.starts_with('_')) {
             let place = format!("streams.{name}");
-            let harmless = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-            if name.is_empty() || !name.chars().all(harmless) {
+            if !is_name(name) {
                 self.wrong(&place, "a name has letters, digits, `-`, `_` and `.` only");
             }
             if let Some(object) = self.object(&place, json)
@@ -346,7 +386,6 @@ mod tests {
 
     use super::*;
     use crate::delivery::video::series::Cut;
-    use crate::outputs::OutputsSpec;
 
     fn read(json: &Json) -> Result<Streams, String> {
         parse(json.to_string().as_bytes(), Path::new("/etc/millrace"))
@@ -413,6 +452,28 @@ mod tests {
             told.contains("streams.b.outputs: a.jsonl is written by `a` too"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn outputs_of_clients_stay_in_their_folder() {
+        let film = |path: &str| json!({"video": path});
+        let folder = Some(Path::new("/srv/films"));
+        let outputs = client_outputs(&film("a/b.mp4"), folder).unwrap();
+        let plan = outputs.film.unwrap().plan;
+        assert_eq!(plan.path, Path::new("/srv/films/a/b.mp4"));
+        for path in ["/etc/b.mp4", "../b.mp4", "a/../../b.mp4"] {
+            let told = client_outputs(&film(path), folder).unwrap_err();
+            assert_eq!(
+                told,
+                ["outputs: paths are relative and without `..`"],
+                "{path}"
+            );
+        }
+        for outputs in [film("b.mp4"), json!({"webhook": "http://127.0.0.1/"})] {
+            let told = client_outputs(&outputs, None).unwrap_err();
+            assert!(told[0].contains("--client-outputs"), "{told:?}");
+        }
+        assert!(client_outputs(&json!({"rtsp": false}), None).is_ok());
     }
 
     #[test]
