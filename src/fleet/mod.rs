@@ -57,7 +57,7 @@ use crate::clock::Clock;
 use crate::definitions::{DefinitionKey, DefinitionStore};
 use crate::engine::Engine;
 use crate::outputs::rtsp::RtspServer;
-use crate::outputs::{OutputsSpec, PictureSpec, View};
+use crate::outputs::{OutputCounts, OutputsSpec, PictureSpec, View};
 use crate::sources::SourceSpec;
 use crate::streams::Figures;
 use crate::values::deserialise::InputOptions;
@@ -105,6 +105,8 @@ pub struct FleetStream {
     pub health: StreamHealth,
     /// Its results that wait.
     pub results: ResultsFigures,
+    /// What its outputs did.
+    pub outputs: Vec<(&'static str, OutputCounts)>,
 }
 
 fn lock(pipelines: &Mutex<Pipelines>) -> MutexGuard<'_, Pipelines> {
@@ -411,6 +413,7 @@ impl Fleet {
             cache: pipeline.services.cache.clone(),
             health: health_of(pipeline),
             results: pipeline.results.figures(),
+            outputs: pipeline.outputs.counts(),
         };
         self.snapshot().iter().map(stream).collect()
     }

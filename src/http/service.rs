@@ -17,7 +17,7 @@ use super::app::App;
 use super::operation::PROMETHEUS;
 use super::rejection::Rejection;
 use super::table::{self, Route};
-use super::{logs, metrics};
+use super::{logs, metrics, streams};
 
 type Shared = State<Arc<App>>;
 
@@ -129,6 +129,7 @@ async fn outbox(State(app): Shared) -> Result<Json<Value>, Rejection> {
 async fn figures(State(app): Shared) -> Response {
     let mut text = metrics::text(&app.streams());
     app.traffic.write(&mut text);
+    streams::metrics(&mut text, &app.fleet);
     if let Some(outbox) = app.services.dispatcher.outbox_figures() {
         metrics::outbox(&mut text, &outbox);
     }

@@ -7,6 +7,7 @@
 //! pictures, and how many look at once is bounded ([`crate::outputs::View`]).
 
 use std::convert::Infallible;
+use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use tokio::time::Instant;
 
 use super::rejection::Rejection;
 use crate::fleet::{Fleet, report};
-use crate::outputs::{Outputs, PictureSpec, Shot, View, ViewError, Viewer, Wish};
+use crate::outputs::{OutputCounts, Outputs, PictureSpec, Shot, View, ViewError, Viewer, Wish};
 use crate::streams::Figures;
 
 /// How long a request waits for the first picture of a stream.
@@ -347,6 +348,29 @@ impl Looking {
             if let Ok(jpeg) = jpeg(&shot, &self.sight.wish).await {
                 let number = shot.number(self.sight.wish.source.as_deref());
                 return Some(part(&jpeg, number.unwrap_or_default()));
+            }
+        }
+    }
+}
+
+/// The counts of the outputs of all streams, in Prometheus' text form.
+pub(super) fn metrics(out: &mut String, fleet: &Fleet) {
+    let streams = fleet.streams();
+    let figures: [(&str, &str, fn(&OutputCounts) -> u64); 3] = [
+        ("written", "Results that an output took.", |c| c.written),
+        ("dropped", "Results that found no room in an output.", |c| {
+            c.dropped
+        }),
+        ("errors", "Errors of an output.", |c| c.errors),
+    ];
+    for (name, help, of) in figures {
+        let name = format!("millrace_output_{name}_total");
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
+        for stream in &streams {
+            // Names of streams have no characters that a label could not have.
+            for (kind, counts) in &stream.outputs {
+                let labels = format!("stream=\"{}\",output=\"{kind}\"", stream.id);
+                let _ = writeln!(out, "{name}{{{labels}}} {}", of(counts));
             }
         }
     }

@@ -59,6 +59,12 @@ impl Events {
         *last = problem;
     }
 
+    /// Events that were queued, and that were not.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (count(&self.queued), count(&self.refused))
+    }
+
     pub(super) fn to_json(&self) -> Json {
         let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         let early = self.webhook.as_ref().err().map(ToString::to_string);

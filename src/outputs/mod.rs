@@ -17,12 +17,10 @@ mod lines;
 pub mod rtsp;
 mod spec;
 mod stamp;
-#[cfg(test)]
-mod tests;
 mod view;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,6 +85,17 @@ struct Active {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What became of the results that an output got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputCounts {
+    /// Written, or queued for the receiver.
+    pub written: u64,
+    /// Dropped because there was no room, or shortly after an error.
+    pub dropped: u64,
+    /// Errors, and events that were not queued.
+    pub errors: u64,
 }
 
 /// How long files of outputs that are gone may take to end before the next ones begin.
@@ -334,6 +343,28 @@ impl Outputs {
         let lines = active.lines.iter().map(|(_, worker)| worker.written());
         let films = active.film.iter().map(|(_, worker)| worker.written());
         lines.chain(films).flat_map(|w| w.files).collect()
+    }
+
+    /// What became of the results so far: for each output its kind and its counts.
+    pub fn counts(&self) -> Vec<(&'static str, OutputCounts)> {
+        let active = self.active();
+        let of = |written: Written| OutputCounts {
+            written: written.written,
+            dropped: written.dropped,
+            errors: written.errors,
+        };
+        let lines = active.lines.as_ref();
+        let film = active.film.as_ref();
+        let lines = lines.map(|(_, worker)| ("jsonl", of(worker.written())));
+        let film = film.map(|(_, worker)| ("video", of(worker.written())));
+        let mut counts: BTreeMap<&'static str, OutputCounts> = BTreeMap::new();
+        for events in &active.events {
+            let (queued, refused) = events.counts();
+            let sum = counts.entry(events.spec.kind).or_default();
+            sum.written += queued;
+            sum.errors += refused;
+        }
+        counts.into_iter().chain(lines).chain(film).collect()
     }
 
     /// What became of the results so far, for each output.

@@ -250,6 +250,25 @@ impl View {
         self.put(Arc::new(shot));
     }
 
+    /// Leaves a picture as a stream with one source does.
+    #[cfg(test)]
+    pub(super) fn show_image(&self, name: &str, number: i64, image: Image) {
+        let shown = Shown {
+            outputs: vec![("drawn".into(), image.clone())],
+            frame: image,
+        };
+        let frame = ShotFrame {
+            name: name.into(),
+            number,
+            shown,
+        };
+        self.put(Arc::new(Shot {
+            frames: vec![frame],
+            encodings: Mutex::default(),
+            encoded: self.encoded.clone(),
+        }));
+    }
+
     fn put(&self, shot: Arc<Shot>) {
         self.seen.send_modify(|seen| seen.shot = Some(shot));
     }

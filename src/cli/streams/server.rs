@@ -121,8 +121,8 @@ fn refusal(answer: &Json) -> Option<String> {
         let problems: Vec<String> = problems.iter().filter_map(problem).collect();
         return Some(problems.join("; "));
     }
-    let known = answer["millrace_reason"].as_str();
-    let text = known
+    let reason = answer["millrace"]["reason"].as_str();
+    let text = reason
         .or(answer["message"].as_str())
         .or(answer["detail"].as_str())?;
     Some(text.to_owned())

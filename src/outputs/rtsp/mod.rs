@@ -7,8 +7,11 @@
 //! go over the wire. [`RtspServer::stop`] ends all sessions, the threads and the port.
 
 mod feed;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
@@ -87,7 +90,8 @@ pub struct RtspServer {
 
 struct Running {
     source: glib::Source,
-    main_loop: glib::MainLoop,
+    context: glib::MainContext,
+    stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -115,7 +119,6 @@ impl RtspServer {
         let mounts = server.mount_points();
         let mounts = mounts.ok_or_else(|| failed(&"the server has no mount points"))?;
         let context = glib::MainContext::new();
-        let main_loop = glib::MainLoop::new(Some(&context), false);
         let source = server
             .create_source(None::<&gio::Cancellable>)
             .map_err(|error| RtspError::Listen {
@@ -124,11 +127,18 @@ impl RtspServer {
             })?;
         source.attach(Some(&context));
         let port = u16::try_from(server.bound_port()).unwrap_or(listen.port());
-        let to_run = main_loop.clone();
+        let stop: Arc<AtomicBool> = Arc::default();
+        let (to_run, stopped) = (context.clone(), stop.clone());
+        let serve = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                to_run.iteration(true);
+            }
+        };
+        let own = context.clone();
         let thread = std::thread::Builder::new()
             .name("rtsp".into())
             .spawn(move || {
-                if let Err(error) = context.with_thread_default(|| to_run.run()) {
+                if let Err(error) = own.with_thread_default(serve) {
                     tracing::error!(%error, "pictures are not sent over RTSP");
                 }
             })
@@ -141,7 +151,8 @@ impl RtspServer {
             launch,
             running: Mutex::new(Some(Running {
                 source,
-                main_loop,
+                context,
+                stop,
                 thread,
             })),
         }))
@@ -223,7 +234,8 @@ impl RtspServer {
         if let Some(pool) = self.server.session_pool() {
             pool.filter(Some(&mut |_, _| rtsp::RTSPFilterResult::Remove));
         }
-        running.main_loop.quit();
+        running.stop.store(true, Ordering::Relaxed);
+        running.context.wakeup();
         if running.thread.join().is_err() {
             tracing::error!("the thread of the RTSP server panicked");
         }
@@ -296,36 +308,4 @@ fn ask_for(server: &rtsp::RTSPServer, login: &Login) {
     auth.set_supported_methods(rtsp::gst_rtsp::RTSPAuthMethod::Digest);
     auth.add_digest(&login.user, &login.password, &token);
     server.set_auth(Some(&auth));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_become_paths() {
-        assert_eq!(path("gate"), "/gate");
-        assert_eq!(path("yard/north"), "/yard/north");
-        assert_eq!(path("/cam 1?x"), "/cam_1_x");
-    }
-
-    #[test]
-    fn a_port_that_is_taken_is_told_and_a_stopped_server_gives_it_back() {
-        let login = Login {
-            user: "ada".into(),
-            password: "s3cret".into(),
-        };
-        let any = "127.0.0.1:0".parse().unwrap();
-        let first = RtspServer::start(any, Some(&login)).unwrap();
-        let refused = RtspServer::start(first.address(), None).err().unwrap();
-        assert!(
-            refused
-                .to_string()
-                .starts_with("cannot listen at 127.0.0.1:"),
-            "{refused}"
-        );
-        first.stop();
-        assert!(RtspServer::start(first.address(), None).is_ok());
-        assert_eq!(format!("{login:?}"), "Login(***)");
-    }
 }
