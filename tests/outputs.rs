@@ -523,6 +523,76 @@ fn the_command_line_starts_follows_and_ends_streams() {
 }
 
 #[test]
+fn a_viewer_that_reads_nothing_holds_up_nobody() {
+    use std::io::Write;
+    let camera = "videotestsrc://?size=1280x720&fps=20&live=true&pattern=snow";
+    let gate = json!({"gate": {"source": camera, "definition": definition()}});
+    let streams = Streams::start(&gate, &[]);
+    until("a picture", || {
+        (streams.status("/streams/gate").0 == 200 && streams.results("gate") > 2).then_some(())
+    });
+    let mut deaf = Vec::new();
+    for _ in 0..3 {
+        let mut viewer = std::net::TcpStream::connect(streams.server.address()).unwrap();
+        viewer
+            .write_all(b"GET /streams/gate/preview?fps=100&quality=95 HTTP/1.1\r\nHost: h\r\n\r\n")
+            .unwrap();
+        deaf.push(viewer);
+    }
+    let viewers = || streams.row("gate")["outputs"]["preview"]["viewers"].as_u64();
+    until("the viewers", || (viewers() == Some(3)).then_some(()));
+    // Noise fills what the system takes for them within a second or two.
+    let encoded = || streams.row("gate")["outputs"]["preview"]["encoded"].as_u64();
+    let mut last = encoded();
+    until("they are stuck", || {
+        std::thread::sleep(Duration::from_millis(400));
+        let now = encoded();
+        (std::mem::replace(&mut last, now) == now).then_some(())
+    });
+    let before = streams.results("gate");
+    until("results", || {
+        (streams.results("gate") > before + 20).then_some(())
+    });
+    let url = streams.server.url("/streams/gate/preview?width=64");
+    let seen = streams
+        .runtime
+        .block_on(async { parts(reqwest::get(url).await.unwrap(), 5).await });
+    assert_eq!(seen.len(), 5);
+    drop(deaf);
+    until("nobody looks", || (viewers() == Some(0)).then_some(()));
+}
+
+#[test]
+fn a_film_whose_writer_was_killed_can_be_played() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("show.json");
+    std::fs::write(&file, definition().to_string()).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+        .args([
+            "run",
+            file.to_str().unwrap(),
+            "--source",
+            CAMERA,
+            "--no-outbox",
+        ])
+        .args(["--video-segment", "1h", "--video"])
+        .arg(folder.path().join("film.mp4"))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let film = until("a film", || films(folder.path()).pop());
+    let began = Instant::now();
+    std::thread::sleep(Duration::from_secs(4));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let filmed = began.elapsed().as_secs_f64() * 20.0;
+    let frames = frames_of(&film) as f64;
+    // Fragments of a second, and what the encoder had in hand.
+    assert!(frames >= filmed - 50.0, "{frames} of {filmed} frames");
+}
+
+#[test]
 fn a_run_can_be_looked_at() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("show.json");

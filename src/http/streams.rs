@@ -356,14 +356,19 @@ impl Looking {
 /// The counts of the outputs of all streams, in Prometheus' text form.
 pub(super) fn metrics(out: &mut String, fleet: &Fleet) {
     let streams = fleet.streams();
-    let figures: [(&str, &str, fn(&OutputCounts) -> u64); 3] = [
-        ("written", "Results that an output took.", |c| c.written),
-        ("dropped", "Results that found no room in an output.", |c| {
-            c.dropped
-        }),
-        ("errors", "Errors of an output.", |c| c.errors),
-    ];
-    for (name, help, of) in figures {
+    type Count = fn(&OutputCounts) -> u64;
+    let written: Count = |counts| counts.written;
+    let dropped: Count = |counts| counts.dropped;
+    let errors: Count = |counts| counts.errors;
+    for (name, help, of) in [
+        ("written", "Results that an output took.", written),
+        (
+            "dropped",
+            "Results that found no room in an output.",
+            dropped,
+        ),
+        ("errors", "Errors of an output.", errors),
+    ] {
         let name = format!("millrace_output_{name}_total");
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
         for stream in &streams {

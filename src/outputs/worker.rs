@@ -282,7 +282,7 @@ mod tests {
     /// Writes down numbers; waits while the gate is held, and refuses 13.
     struct Book {
         gate: Arc<Mutex<()>>,
-        numbers: Arc<Mutex<Vec<u32>>>,
+        numbers: Numbers,
     }
 
     impl Write for Book {
@@ -306,7 +306,9 @@ mod tests {
         }
     }
 
-    fn worker(strict: bool) -> (Worker<Book>, Arc<Mutex<()>>, Arc<Mutex<Vec<u32>>>) {
+    type Numbers = Arc<Mutex<Vec<u32>>>;
+
+    fn worker(strict: bool) -> (Worker<Book>, Arc<Mutex<()>>, Numbers) {
         let (gate, numbers) = (Arc::default(), Arc::default());
         let book = Book {
             gate: Arc::clone(&gate),
