@@ -49,8 +49,9 @@ impl Reporter {
         }
     }
 
-    /// The report of a result: stream, frame, times, definition, and `outputs` or `error`; of a round
-    /// its first frame. The picture is the one that [`Shown::choose`] takes.
+    /// The report of a result: stream, frame, times (when it was taken, came out of the decoder and
+    /// was done), definition, and `outputs` or `error`; of a round its first frame. The picture is
+    /// the one that [`Shown::choose`] takes.
     pub fn report(&self, result: &FrameResult, now: Timestamp, wanted: Option<&str>) -> Report {
         let mut reports = self.reports(result, now).into_iter();
         let json = reports.next();
@@ -99,9 +100,11 @@ impl Reporter {
             "stream": &*video.video_identifier,
             "frame_number": video.frame_number,
             "frame_timestamp": video.frame_timestamp.isoformat(),
+            "arrived_at": frame.arrived_at.isoformat(),
+            "finished_at": result.frame.arrived_at.after(result.latency).isoformat(),
             "time_seconds": frame.time.as_secs_f64(),
             "latency_ms": (result.latency.as_secs_f64() * 1e5).round() / 100.0,
-            "definition": result.generation.stamp.to_json(now),
+            "definition": result.generation.provenance.to_json(now),
             "models": self.models,
         })
     }

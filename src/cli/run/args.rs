@@ -25,7 +25,7 @@ use crate::streams::CanaryUntil;
 millrace run people.json --source clip.mp4 --output out --video out/annotated.mp4\n  \
 millrace run people.json --source rtsp://user:pass@10.0.0.7/main --webhook http://127.0.0.1:8000/events --webhook-when alarm\n  \
 millrace run people.json --source videotestsrc:// --max-fps 5 --preview\n\n\
-Each line of the results is a JSON object: stream, frame_number, frame_timestamp, latency_ms, definition, models, \
+Each line of the results is a JSON object: stream, frame_number, frame_timestamp, arrived_at, finished_at, latency_ms, definition, models, \
 and outputs (or error). Ctrl-C ends cleanly, a second one at once.\n\
 Exit code: 0 all well, 1 a stream failed or frames had errors, 2 refused before anything ran.")]
 pub struct RunArgs {

@@ -15,7 +15,7 @@ pub use args::RunArgs;
 
 use super::{LoadError, REFUSED};
 use crate::blocks::{CacheStore, Services};
-use crate::definitions::{DefinitionKey, DefinitionStore, Fetched, Refresher};
+use crate::definitions::{DefinitionKey, DefinitionStore, Fetched, Provenance, Refresher};
 use crate::delivery::Counts;
 use crate::delivery::jsonl::JsonLines;
 use crate::delivery::window::Window;
@@ -66,6 +66,7 @@ struct Job<'a> {
     store: Arc<DefinitionStore>,
     key: DefinitionKey,
     fetched: Arc<Fetched>,
+    provenance: Provenance,
     events: Vec<EventsSpec>,
     specs: Vec<SourceSpec>,
 }
@@ -192,8 +193,11 @@ impl Job<'_> {
         let refresher = Refresher::start(&self.store);
         let follower = Follower::start(FollowSpec {
             store: self.store.clone(),
-            key: self.key.clone(),
+            key: Some(self.key.clone()),
+            api_key: None,
             running: self.fetched.clone(),
+            provenance: self.provenance.clone(),
+            plan: self.plan.clone(),
             parameters: self.parameters.clone(),
             image_input: self.image_input.clone(),
             canary: self.args.canary.map(|frames| CanaryPlan {
@@ -291,7 +295,7 @@ impl Job<'_> {
             source,
             definition: Replacement {
                 engine,
-                stamp: self.fetched.stamp.clone(),
+                provenance: self.provenance.clone(),
                 image_input: self.image_input.clone(),
             },
             parameters: self.parameters.clone(),

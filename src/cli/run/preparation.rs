@@ -8,7 +8,7 @@ use super::super::{LoadError, host, store};
 use super::args::RunArgs;
 use super::{Job, RunError};
 use crate::blocks::Family;
-use crate::definitions::{Demand, StoreLibrary};
+use crate::definitions::Demand;
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::plan::Plan;
 use crate::sources::{SourceSpec, SourceUri};
@@ -25,9 +25,8 @@ pub(super) fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
     let fetched = store
         .get_blocking(&key, Demand::Cached)
         .map_err(LoadError::from)?;
-    let library = StoreLibrary::inside(&store, &key);
-    let plan = Plan::compile_with(&fetched.definition, &library.inner_workflows());
-    let plan = Arc::new(plan.map_err(LoadError::from)?);
+    let compiled = store.compile(&fetched, Some(&key), None);
+    let plan = Arc::new(compiled.plan.map_err(LoadError::from)?);
     let image_input = image_input(args, &plan)?;
     let parameters = parameters(args, &plan)?;
     let specs = source_specs(args)?;
@@ -55,6 +54,7 @@ pub(super) fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
         store,
         key,
         fetched,
+        provenance: compiled.provenance,
         events,
         specs,
     })
