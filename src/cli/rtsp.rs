@@ -52,7 +52,7 @@ impl RtspArgs {
             tracing::warn!(%address, "anyone who reaches this address may watch; --rtsp-user and --rtsp-password guard it");
         }
         let server = RtspServer::start(address, login.as_ref()).map_err(|e| e.to_string())?;
-        tracing::info!(address = %server.address(), "pictures are sent over RTSP");
+        eprintln!("pictures are at rtsp://{}/STREAM", server.address());
         Ok(Some(server))
     }
 }

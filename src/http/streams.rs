@@ -23,6 +23,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::rejection::Rejection;
@@ -139,33 +140,44 @@ impl Streams for RunStreams {
     }
 }
 
-type Shared = Arc<dyn Streams>;
+/// What the handlers share.
+#[derive(Clone)]
+struct Shared {
+    streams: Arc<dyn Streams>,
+    /// Pictures that are encoded at once: half the cores, so that streams go on.
+    turns: Arc<Semaphore>,
+}
 
 /// The routes.
 pub fn routes<S: Clone + Send + Sync + 'static>(streams: Arc<dyn Streams>) -> Router<S> {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let shared = Shared {
+        streams,
+        turns: Arc::new(Semaphore::new(cores.div_ceil(2))),
+    };
     Router::new()
         .route("/streams", get(all))
         .route("/streams/{id}", get(one))
         .route("/streams/{id}/preview", get(preview))
         .route("/streams/{id}/picture.jpg", get(picture))
-        .with_state(streams)
+        .with_state(shared)
 }
 
-async fn all(State(streams): State<Shared>, headers: HeaderMap) -> Result<Response, Rejection> {
+async fn all(State(shared): State<Shared>, headers: HeaderMap) -> Result<Response, Rejection> {
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     if accepted.is_some_and(|types| types.contains("text/html")) {
         return Ok(([(VARY, "accept")], Html(include_str!("streams.html"))).into_response());
     }
-    let rows = tokio::task::spawn_blocking(move || streams.rows()).await?;
+    let rows = tokio::task::spawn_blocking(move || shared.streams.rows()).await?;
     Ok(([(VARY, "accept")], axum::Json(json!({"streams": rows}))).into_response())
 }
 
 async fn one(
-    State(streams): State<Shared>,
+    State(shared): State<Shared>,
     Path(id): Path<String>,
 ) -> Result<axum::Json<Json>, Rejection> {
     let asked = id.clone();
-    let row = tokio::task::spawn_blocking(move || streams.row(&asked)).await?;
+    let row = tokio::task::spawn_blocking(move || shared.streams.row(&asked)).await?;
     row.map(axum::Json).ok_or_else(|| unknown(&id))
 }
 
@@ -236,21 +248,26 @@ struct Sight {
     view: Arc<View>,
     wish: Wish,
     interval: Duration,
+    turns: Arc<Semaphore>,
 }
 
 fn sight(
-    streams: &Shared,
+    shared: &Shared,
     id: &str,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Sight, Rejection> {
     let Query(asked) = asked.map_err(|e| Rejection::bad_request(e.body_text()))?;
     let interval = asked.interval()?;
-    let (view, usual) = streams.preview(id).map_err(|why| not_shown(id, why))?;
+    let (view, usual) = shared
+        .streams
+        .preview(id)
+        .map_err(|why| not_shown(id, why))?;
     let wish = asked.wish(usual)?;
     Ok(Sight {
         view,
         wish,
         interval,
+        turns: shared.turns.clone(),
     })
 }
 
@@ -267,25 +284,34 @@ async fn first(viewer: &mut Viewer, id: &str) -> Result<Arc<Shot>, Rejection> {
     }
 }
 
-/// Encodes a picture unless somebody did so before.
-async fn jpeg(shot: &Arc<Shot>, wish: &Wish) -> Result<Bytes, Rejection> {
-    let (shot, wish) = (shot.clone(), wish.clone());
-    let encoded = tokio::task::spawn_blocking(move || shot.jpeg(&wish)).await?;
-    Ok(encoded?)
+impl Sight {
+    /// Encodes a picture, when it is its turn, unless somebody did so before.
+    async fn jpeg(&self, shot: &Arc<Shot>) -> Result<Bytes, Rejection> {
+        let (shot, wish) = (shot.clone(), self.wish.clone());
+        let turn = self.turns.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| Rejection::Busy)?;
+        let encoded = tokio::task::spawn_blocking(move || {
+            let encoded = shot.jpeg(&wish);
+            drop(turn);
+            encoded
+        });
+        Ok(encoded.await??)
+    }
 }
 
 async fn picture(
-    State(streams): State<Shared>,
+    State(shared): State<Shared>,
     Path(id): Path<String>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Rejection> {
-    let Sight { view, wish, .. } = sight(&streams, &id, asked)?;
-    let shot = match view.newest() {
+    let sight = sight(&shared, &id, asked)?;
+    let shot = match sight.view.newest() {
         Some(shot) => shot,
-        None => first(&mut view.look()?, &id).await?,
+        None => first(&mut sight.view.look()?, &id).await?,
     };
-    let bytes = jpeg(&shot, &wish).await?;
-    let number = shot.number(wish.source.as_deref()).unwrap_or_default();
+    let bytes = sight.jpeg(&shot).await?;
+    let number = shot.number(sight.wish.source.as_deref());
+    let number = number.unwrap_or_default();
     let headers = [
         (CONTENT_TYPE, "image/jpeg".to_owned()),
         (CACHE_CONTROL, "no-store".to_owned()),
@@ -295,15 +321,15 @@ async fn picture(
 }
 
 async fn preview(
-    State(streams): State<Shared>,
+    State(shared): State<Shared>,
     Path(id): Path<String>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Rejection> {
-    let sight = sight(&streams, &id, asked)?;
+    let sight = sight(&shared, &id, asked)?;
     let mut viewer = sight.view.look()?;
     let shot = first(&mut viewer, &id).await?;
     // What cannot be shown is refused here, as long as there is a status to say so.
-    jpeg(&shot, &sight.wish).await?;
+    sight.jpeg(&shot).await?;
     let looking = Looking {
         viewer,
         next: Some(shot),
@@ -345,7 +371,7 @@ impl Looking {
             };
             self.due = Instant::now() + self.sight.interval;
             // A round without a frame of this source, or a definition without this output.
-            if let Ok(jpeg) = jpeg(&shot, &self.sight.wish).await {
+            if let Ok(jpeg) = self.sight.jpeg(&shot).await {
                 let number = shot.number(self.sight.wish.source.as_deref());
                 return Some(part(&jpeg, number.unwrap_or_default()));
             }

@@ -75,6 +75,13 @@ impl Write for Films {
         film.write(&pixels, scene.moment).map_err(|e| e.to_string())
     }
 
+    fn idle(&mut self) -> Result<(), String> {
+        let ended = self.films.values_mut().map(Film::idle);
+        let ended: Vec<_> = ended.collect();
+        let ended: Result<(), _> = ended.into_iter().collect();
+        ended.map_err(|e| e.to_string())
+    }
+
     fn finish(&mut self) -> Result<(), String> {
         self.finish_gone(&[])
     }

@@ -3,10 +3,12 @@
 //! The stream leaves the newest pictures here, as handles: nothing is copied, and nothing is encoded
 //! before somebody asks. A picture that several viewers ask for in the same form is encoded once. A
 //! viewer takes the newest picture when it is ready for one, so a slow viewer sees fewer and nobody
-//! waits for it. The number of viewers of a stream is bounded.
+//! waits for it. The number of viewers of a stream is bounded; when all places are taken, one that has
+//! taken no picture for a while ([`STUCK`]) loses its place.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use opencv::imgproc;
@@ -19,6 +21,9 @@ use crate::values::{Image, Matrix};
 
 /// Viewers of a stream at the same time.
 pub const MOST_VIEWERS: usize = 16;
+
+/// Time without taking a picture after which a viewer may lose its place.
+pub const STUCK: Duration = Duration::from_secs(30);
 
 /// Why somebody sees nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -216,10 +221,31 @@ struct Seen {
     over: bool,
 }
 
+/// The place of a viewer.
+struct Place {
+    /// When it last took a picture.
+    taken: Mutex<Instant>,
+    /// Whether it was given to another one.
+    lost: AtomicBool,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            taken: Mutex::new(Instant::now()),
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Instant> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Where the newest pictures of a stream are; see the module documentation.
 pub struct View {
     seen: watch::Sender<Seen>,
-    viewers: AtomicUsize,
+    places: Mutex<Vec<Arc<Place>>>,
     encoded: Arc<AtomicU64>,
 }
 
@@ -227,7 +253,7 @@ impl Default for View {
     fn default() -> Self {
         Self {
             seen: watch::Sender::default(),
-            viewers: AtomicUsize::new(0),
+            places: Mutex::default(),
             encoded: Arc::default(),
         }
     }
@@ -289,28 +315,45 @@ impl View {
     /// # Errors
     /// If as many look as may.
     pub fn look(self: &Arc<Self>) -> Result<Viewer, ViewError> {
-        let viewer = self.watch();
-        match self.viewers() <= MOST_VIEWERS {
-            true => Ok(viewer),
-            false => Err(ViewError::Full(MOST_VIEWERS)),
+        self.look_beside(STUCK)
+    }
+
+    fn look_beside(self: &Arc<Self>, stuck: Duration) -> Result<Viewer, ViewError> {
+        let mut places = self.places();
+        if places.len() >= MOST_VIEWERS {
+            let longest = (0..places.len()).min_by_key(|at| *places[*at].taken());
+            let longest = longest.filter(|at| places[*at].taken().elapsed() >= stuck);
+            let at = longest.ok_or(ViewError::Full(MOST_VIEWERS))?;
+            places.swap_remove(at).lost.store(true, Ordering::Relaxed);
         }
+        Ok(self.sit_down(&mut places))
     }
 
     /// The same for who counts its own viewers.
     pub(super) fn watch(self: &Arc<Self>) -> Viewer {
+        self.sit_down(&mut self.places())
+    }
+
+    fn sit_down(self: &Arc<Self>, places: &mut Vec<Arc<Place>>) -> Viewer {
+        let place = Arc::new(Place::new());
+        places.push(place.clone());
         let mut seen = self.seen.subscribe();
         // The picture that is there is seen too.
         seen.mark_changed();
-        self.viewers.fetch_add(1, Ordering::Relaxed);
         Viewer {
             view: self.clone(),
             seen,
+            place,
         }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Vec<Arc<Place>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those who look.
     pub fn viewers(&self) -> usize {
-        self.viewers.load(Ordering::Relaxed)
+        self.places().len()
     }
 
     /// Pictures that were encoded so far.
@@ -323,13 +366,20 @@ impl View {
 pub struct Viewer {
     view: Arc<View>,
     seen: watch::Receiver<Seen>,
+    place: Arc<Place>,
 }
 
 impl Viewer {
-    /// The newest result that was not seen yet; waits for one. `None` when the stream is over.
+    /// The newest result that was not seen yet; waits for one. `None` when the stream is over, or the
+    /// place was given to another viewer.
     pub async fn next(&mut self) -> Option<Arc<Shot>> {
         loop {
+            *self.place.taken() = Instant::now();
             self.seen.changed().await.ok()?;
+            if self.place.lost.load(Ordering::Relaxed) {
+                return None;
+            }
+            *self.place.taken() = Instant::now();
             let seen = self.seen.borrow_and_update().clone();
             match seen {
                 Seen { over: true, .. } => return None,
@@ -344,7 +394,8 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        self.view.viewers.fetch_sub(1, Ordering::Relaxed);
+        let mut places = self.view.places();
+        places.retain(|place| !Arc::ptr_eq(place, &self.place));
     }
 }
 
@@ -440,7 +491,18 @@ mod tests {
         let others: Vec<Viewer> = (2..MOST_VIEWERS).map(|_| view.look().unwrap()).collect();
         assert_eq!(view.look().unwrap_err(), ViewError::Full(MOST_VIEWERS));
         assert_eq!(view.viewers(), MOST_VIEWERS);
-        drop(others);
+        // Who takes no pictures loses the place to who wants it.
+        let mut stuck = others;
+        let taken = Instant::now() - Duration::from_secs(1);
+        *stuck[3].place.taken() = taken;
+        assert!(view.look_beside(Duration::from_secs(2)).is_err());
+        let new = view.look_beside(Duration::from_millis(500)).unwrap();
+        assert_eq!(view.viewers(), MOST_VIEWERS);
+        shot(&view, 11);
+        assert!(stuck[3].next().await.is_none());
+        assert!(stuck[4].next().await.is_some());
+        drop((stuck, new));
+        assert_eq!(view.viewers(), 2);
         assert!(view.look().is_ok());
         view.close();
         assert!(viewer.next().await.is_none());

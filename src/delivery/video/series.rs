@@ -3,7 +3,7 @@
 //! Without a [`Cut`] there is one file under the given name; only where the pictures change their
 //! size, or the time of the stream begins anew, the next one begins (`name-2.mp4`). With a cut each
 //! file is `name-<number>-<start in UTC>.mp4`: it begins with a key frame and with time zero, and is
-//! an ordinary, whole MP4 as soon as the next one begins. Numbers go on behind those of files that
+//! an ordinary, whole MP4 as soon as the next one has begun, or no picture comes for ten seconds. Numbers go on behind those of files that
 //! are there already, so a restart overwrites nothing; with [`FilmPlan::keep`] the oldest files of
 //! the series are removed. A crash loses of the open file what came after its last fragment, about a
 //! second.
@@ -11,15 +11,18 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 
-use super::{VideoError, VideoOptions, VideoWriter};
+use super::{VideoError, VideoOptions, VideoSummary, VideoWriter};
 use crate::values::{Matrix, Timestamp};
 
 /// How far the time of a stream may fall back before that counts as a new beginning.
 const NEW_TIME: Duration = Duration::from_secs(1);
+/// Time without a picture after which the open file of a series is ended.
+const FORSAKEN: Duration = Duration::from_secs(10);
 /// Names of finished files that are remembered.
 const REMEMBERED: usize = 1_000;
 
@@ -88,6 +91,8 @@ pub struct Film {
     /// Number of the newest file.
     number: u64,
     done: Vec<PathBuf>,
+    /// Ends the file before the open one, so that no picture waits for that.
+    ending: Option<JoinHandle<Result<VideoSummary, VideoError>>>,
 }
 
 struct Open {
@@ -97,6 +102,8 @@ struct Open {
     /// Time in the stream of the first and of the newest picture.
     start: Duration,
     newest: Duration,
+    /// When the newest picture came.
+    written: Instant,
     /// Size of the file at the last look, and the most that it grew by between two looks.
     bytes: u64,
     growth: u64,
@@ -110,6 +117,7 @@ impl Film {
             open: None,
             number: 0,
             done: Vec::new(),
+            ending: None,
         }
     }
 
@@ -122,7 +130,7 @@ impl Film {
         let cut = self.plan.cut;
         let over = |open: &mut Open| open.size != size || open.is_over(cut, moment.time);
         if self.open.as_mut().is_some_and(over) {
-            self.finish()?;
+            self.cut()?;
         }
         let mut open = match self.open.take() {
             Some(open) => open,
@@ -131,33 +139,75 @@ impl Film {
         let time = moment.time.saturating_sub(open.start);
         open.film.write_at(picture, time)?;
         open.newest = open.newest.max(moment.time);
+        open.written = Instant::now();
         self.open = Some(open);
         Ok(())
     }
 
-    /// Ends the open file; it is whole afterwards.
+    /// Ends the open file; it and those before are whole afterwards.
+    ///
+    /// # Errors
+    /// If what is left of them cannot be written.
+    pub fn finish(&mut self) -> Result<(), VideoError> {
+        let settled = self.settle();
+        let Some(open) = self.open.take() else {
+            return settled;
+        };
+        self.remember(open.path);
+        settled.and(open.film.finish().map(drop))
+    }
+
+    /// Nothing comes: ends the open file of a series that got no picture for a while, so that what
+    /// there is is whole.
     ///
     /// # Errors
     /// If what is left of it cannot be written.
-    pub fn finish(&mut self) -> Result<(), VideoError> {
+    pub fn idle(&mut self) -> Result<(), VideoError> {
+        let forsaken = |open: &Open| open.written.elapsed() >= FORSAKEN;
+        match self.plan.cut.is_some() && self.open.as_ref().is_some_and(forsaken) {
+            true => self.finish(),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the open file in a thread of its own, while the next one begins.
+    fn cut(&mut self) -> Result<(), VideoError> {
+        let settled = self.settle();
         let Some(open) = self.open.take() else {
-            return Ok(());
+            return settled;
         };
+        self.remember(open.path);
+        let film = open.film;
+        let spawned = std::thread::Builder::new()
+            .name("film-end".into())
+            .spawn(move || film.finish());
+        match spawned {
+            Ok(ending) => self.ending = Some(ending),
+            // The file was ended where it was dropped.
+            Err(error) => tracing::warn!(%error, "the machine refuses a thread to end a film"),
+        }
+        settled
+    }
+
+    /// Waits for the end of the file before the open one.
+    fn settle(&mut self) -> Result<(), VideoError> {
+        match self.ending.take().map(JoinHandle::join) {
+            Some(Ok(ended)) => ended.map(drop),
+            // It does not panic.
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+
+    fn remember(&mut self, path: PathBuf) {
         if self.done.len() == REMEMBERED {
             self.done.remove(0);
         }
-        self.done.push(open.path);
-        open.film.finish().map(drop)
+        self.done.push(path);
     }
 
-    /// The files that were finished, oldest first; the last thousand.
+    /// The files that are done with, oldest first; the last thousand.
     pub fn files(&self) -> &[PathBuf] {
         &self.done
-    }
-
-    /// The file that is being written.
-    pub fn open_file(&self) -> Option<&Path> {
-        self.open.as_ref().map(|open| open.path.as_path())
     }
 
     fn begin(&mut self, size: [usize; 2], moment: Moment) -> Result<Open, VideoError> {
@@ -185,6 +235,7 @@ impl Film {
             size,
             start: moment.time,
             newest: moment.time,
+            written: Instant::now(),
             bytes: 0,
             growth: 0,
         })
@@ -336,7 +387,8 @@ mod tests {
         let mut film = Film::new(plan.clone());
         write(&mut film, 0..50);
         let boundary = film.files().to_vec();
-        assert_eq!(boundary.len(), 2, "a file is whole when the next begins");
+        assert_eq!(boundary.len(), 2);
+        film.settle().unwrap();
         assert_eq!(decoded(&boundary[1]).len(), 20);
         film.finish().unwrap();
         let names: Vec<String> = film
