@@ -28,6 +28,7 @@ mod results;
 mod runner;
 mod settings;
 mod spec;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod updates;

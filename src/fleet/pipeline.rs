@@ -3,16 +3,16 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Receiver;
 use serde_json::json;
 
 use super::error::FleetError;
 use super::results::Results;
 use super::spec::PipelineSpec;
+use super::stop::Stop;
 use super::updates::{Severity, Teller, Updates, WireState};
 use super::{Host, Settings};
 use crate::blocks::Services;
@@ -55,41 +55,6 @@ impl Phase {
     /// Whether nothing comes any more.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Ended | Self::Failed)
-    }
-}
-
-/// Tells the thread of a pipeline to stop, and wakes it.
-pub(super) struct Stop {
-    flag: AtomicBool,
-    sender: Mutex<Option<Sender<Infallible>>>,
-    receiver: Receiver<Infallible>,
-}
-
-impl Stop {
-    fn new() -> Self {
-        let (sender, receiver) = bounded(0);
-        Self {
-            flag: AtomicBool::new(false),
-            sender: Mutex::new(Some(sender)),
-            receiver,
-        }
-    }
-
-    /// Disconnected as soon as the pipeline is to stop.
-    pub(super) fn told(&self) -> &Receiver<Infallible> {
-        &self.receiver
-    }
-
-    pub(super) fn is_told(&self) -> bool {
-        self.flag.load(Ordering::SeqCst)
-    }
-
-    fn tell(&self) {
-        self.flag.store(true, Ordering::SeqCst);
-        self.sender
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
     }
 }
 

@@ -130,31 +130,32 @@ impl Job<'_> {
         }
         progress.clear();
         let delivered = self.services.dispatcher.close(LAST_EVENTS);
-        let elapsed = self.services.clock.monotonic().saturating_sub(started);
         if let Some(rtsp) = &shared.rtsp {
             rtsp.stop();
         }
+        let elapsed = self.services.clock.monotonic().saturating_sub(started);
         for (name, finished) in &summaries {
             failures += usize::from(progress::summarise(name, finished, elapsed));
         }
-        if !self.events.is_empty() {
-            let names = self
-                .events
-                .iter()
-                .map(|e| Redacted::text(&e.url).to_string());
-            let names: Vec<String> = names.collect();
-            say!("events to {}: {delivered}", names.join(", "));
-        } else if delivered != Counts::default() {
-            say!("events: {delivered}");
-        }
-        if delivered.waiting > 0 {
-            say!("what waits is delivered with the next start; `millrace outbox list` shows it");
-        }
+        self.tell_of_events(&delivered);
         failures += usize::from(delivered.lost() > 0);
         if failures == 0 {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
+        }
+    }
+
+    fn tell_of_events(&self, delivered: &Counts) {
+        if !self.events.is_empty() {
+            let names = self.events.iter();
+            let names: Vec<String> = names.map(|e| Redacted::text(&e.url).to_string()).collect();
+            say!("events to {}: {delivered}", names.join(", "));
+        } else if *delivered != Counts::default() {
+            say!("events: {delivered}");
+        }
+        if delivered.waiting > 0 {
+            say!("what waits is delivered with the next start; `millrace outbox list` shows it");
         }
     }
 
