@@ -69,16 +69,17 @@ fn a_declared_stream_feeds_a_receiver_until_the_file_says_otherwise() {
 
     // Other outputs, the same stream: events stop, films begin.
     let so_far = streams.results("gate");
-    streams.write(&gate(
-        json!({"video": {"path": "films/gate.mp4", "segment": "1s", "keep": 2}}),
-    ));
+    let film = json!({"video": {"path": "films/gate.mp4", "segment": "1s", "keep": 2}});
+    streams.write(&gate(&film));
     let films_folder = streams.folder.path().join("films");
     until("films", || {
         let third = |path: &PathBuf| path.to_str().unwrap().contains("gate-000003-");
         films(&films_folder).iter().any(third).then_some(())
     });
     assert!(streams.results("gate") > so_far, "the stream began anew");
-    assert_eq!(films(&films_folder).len(), 2);
+    until("two films", || {
+        (films(&films_folder).len() == 2).then_some(())
+    });
     let events = receiver.received().len();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(receiver.received().len(), events);
