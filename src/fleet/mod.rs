@@ -409,14 +409,18 @@ impl Fleet {
 
     /// Every stream, for metrics.
     pub fn streams(&self) -> Vec<FleetStream> {
-        let stream = |pipeline: &Arc<Pipeline>| FleetStream {
-            id: pipeline.id.to_string(),
-            definition: pipeline.spec.definition.name(),
-            figures: pipeline.state().figures.clone(),
-            cache: pipeline.services.cache.clone(),
-            health: health_of(pipeline),
-            results: pipeline.results.figures(),
-            outputs: pipeline.outputs.counts(),
+        let stream = |pipeline: &Arc<Pipeline>| {
+            // The state is let go before anything below looks at it again.
+            let figures = pipeline.state().figures.clone();
+            FleetStream {
+                id: pipeline.id.to_string(),
+                definition: pipeline.spec.definition.name(),
+                figures,
+                cache: pipeline.services.cache.clone(),
+                health: health_of(pipeline),
+                results: pipeline.results.figures(),
+                outputs: pipeline.outputs.counts(),
+            }
         };
         self.snapshot().iter().map(stream).collect()
     }
