@@ -121,7 +121,10 @@ fn p99(mut times: Vec<Duration>) -> Duration {
 
 fn outbox(folder: &Path) -> Arc<Dispatcher> {
     let outbox = OutboxSettings::new(folder);
-    Arc::new(Dispatcher::with_outbox(Settings::default(), outbox))
+    let dispatcher = Dispatcher::with_outbox(Settings::default(), outbox);
+    // As a host does before its streams begin.
+    dispatcher.resume().unwrap();
+    Arc::new(dispatcher)
 }
 
 /// The numbers of the frames that were told, as they arrived; those of each stream in order.
@@ -169,9 +172,8 @@ fn run(waits: bool) {
     drop(dispatcher);
 
     let receiver = Receiver::start_at(address, Vec::new(), Reply::status(200));
-    let next = outbox(folder.path());
-    next.resume().unwrap();
     let begun = Instant::now();
+    let next = outbox(folder.path());
     let numbers = arrived(&receiver, frames);
     let took = begun.elapsed();
     // Frames of both streams have the same numbers, made at the same time: oldest first means that
