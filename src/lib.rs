@@ -2,7 +2,8 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`describe`], [`engine`], [`definitions`], [`models`],
-//! [`sources`], [`streams`], [`network`], [`delivery`], [`remote_images`], [`fleet`], [`webrtc`],
+//! [`sources`], [`streams`], [`network`], [`delivery`], [`outputs`], [`remote_images`],
+//! [`fleet`], [`webrtc`],
 //! [`doctor`], [`http`], [`cli`].
 
 pub mod allocator;
@@ -21,6 +22,7 @@ pub mod http;
 pub mod imaging;
 pub mod models;
 pub mod network;
+pub mod outputs;
 pub mod plan;
 pub mod profile;
 pub mod redact;

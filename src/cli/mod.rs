@@ -18,9 +18,11 @@ mod host;
 mod image_urls;
 mod models;
 mod outbox;
+mod rtsp;
 mod run;
 mod serve;
 mod store;
+mod streams;
 mod validate;
 mod webrtc;
 
@@ -101,6 +103,9 @@ pub enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Run a definition once per line of inputs and print the results as JSON Lines.
     Exec(exec::ExecArgs),
+    /// The streams of a running server: list, status, start, pause, resume, stop, add-source,
+    /// remove-source, watch.
+    Streams(streams::StreamsArgs),
     /// How fresh a running process is; refresh its definitions; compare two definitions.
     Definitions(definitions::DefinitionsArgs),
     /// The models of this machine: list them, fetch one from the platform, remove one.
@@ -143,6 +148,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::Exec(args) => exec::run(&args),
+            Command::Streams(args) => streams::run(&args),
             Command::Definitions(args) => definitions::run(&args),
             Command::Models(args) => models::run(&args),
             Command::Doctor(args) => doctor::run(&args),

@@ -10,12 +10,14 @@ use std::time::Duration;
 use clap::Args;
 
 use super::outbox::OutboxPlaceArgs;
+use super::rtsp::RtspArgs;
 use super::store::StoreArgs;
 use super::webrtc::WebrtcArgs;
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::definitions::{ApiKey, DefinitionStore, Refresher, Settings};
 use crate::fleet::{self, Declared, Fleet};
 use crate::http::{self, App, BodyLimits, Listening, Process, Server, ServerSettings};
+use crate::outputs::rtsp::RtspServer;
 use crate::webrtc::Sessions;
 
 /// Arguments of `millrace serve`.
@@ -49,6 +51,10 @@ pub struct ServeArgs {
     /// streams that changed. See pipelines/streams.example.json.
     #[arg(long, env = "MILLRACE_STREAMS", value_name = "FILE")]
     streams: Option<PathBuf>,
+    /// Folder for files that clients ask for as outputs of their streams; without one they may ask
+    /// for neither files nor events.
+    #[arg(long, env = "MILLRACE_CLIENT_OUTPUTS", value_name = "DIR")]
+    client_outputs: Option<PathBuf>,
     /// What every request but those for health must show, as bearer or in x-millrace-token.
     #[arg(
         long,
@@ -131,6 +137,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
+    rtsp: RtspArgs,
+    #[command(flatten)]
     host: HostArgs,
     #[command(flatten)]
     outbox: OutboxPlaceArgs,
@@ -143,6 +151,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
             eprintln!("millrace serves at http://{address}; Ctrl-C ends");
             wait_for_the_end();
             eprintln!("ending: requests under way finish first");
+            running.fleet.hide();
             // Sessions end beside, those that are being started too.
             std::thread::scope(|scope| {
                 scope.spawn(|| running.sessions.shut_down());
@@ -150,6 +159,9 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
                 drop(running.declared);
                 running.fleet.shut_down();
             });
+            if let Some(rtsp) = running.rtsp {
+                rtsp.stop();
+            }
             ExitCode::SUCCESS
         }
         Err(why) => {
@@ -165,6 +177,7 @@ struct Running {
     fleet: Arc<Fleet>,
     sessions: Arc<Sessions>,
     declared: Option<Declared>,
+    rtsp: Option<Arc<RtspServer>>,
     _refresher: Refresher,
 }
 
@@ -172,6 +185,10 @@ fn start(args: &ServeArgs) -> Result<Running, String> {
     let app = app(args).map_err(|e| e.to_string())?;
     let refresher = Refresher::start(&app.process.store);
     let (fleet, sessions) = (app.fleet.clone(), app.sessions.clone());
+    let rtsp = args.rtsp.start()?;
+    if let Some(rtsp) = &rtsp {
+        fleet.send_pictures_with(rtsp.clone());
+    }
     let declared = args.streams.as_ref();
     let declared = declared
         .map(|path| Declared::start(fleet.clone(), path))
@@ -193,6 +210,7 @@ fn start(args: &ServeArgs) -> Result<Running, String> {
         fleet,
         sessions,
         declared,
+        rtsp,
         _refresher: refresher,
     })
 }
@@ -244,7 +262,8 @@ fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
     };
     let input = args.image_urls.input_options();
     services.models.start_preload_of_settings();
-    let fleet = fleet::Settings::from_env(|name| std::env::var(name).ok())?;
+    let mut fleet = fleet::Settings::from_env(|name| std::env::var(name).ok())?;
+    fleet.client_outputs.clone_from(&args.client_outputs);
     let fleet = Fleet::start(services.clone(), process.store.clone(), fleet)?;
     let app = App::new(process, services, input, Arc::new(fleet), settings);
     Ok(Arc::new(app))

@@ -12,7 +12,8 @@
 //! [`Dispatcher::deliver`] waits for the first attempt: for steps whose definition asks for the
 //! answer. With an outbox the event is kept before the attempt, and stays if that fails.
 //!
-//! [`jsonl`] writes files of JSON Lines, [`webhook`] posts the results of streams.
+//! [`jsonl`] writes files of JSON Lines, [`video`] films, [`webhook`] posts the results of streams,
+//! [`window`] shows pictures.
 
 mod adapters;
 pub mod address;
@@ -26,7 +27,6 @@ pub mod jsonl;
 pub mod mail;
 pub mod outbox;
 mod outcome;
-pub mod preview;
 mod receiver;
 pub mod remote;
 pub mod request;
@@ -34,6 +34,7 @@ pub mod retry;
 mod shared;
 pub mod video;
 pub mod webhook;
+pub mod window;
 
 use std::sync::Arc;
 

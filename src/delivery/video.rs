@@ -6,9 +6,12 @@
 //! last fragment, also after a crash; [`VideoWriter::finish`] makes it an ordinary MP4. Colours are
 //! BT.601 in limited range and say so. A file that exists is overwritten; one without a single
 //! picture is removed.
+//!
+//! [`series`] cuts a film into files by time or size.
 
 mod error;
 mod pipeline;
+pub mod series;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

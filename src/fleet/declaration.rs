@@ -30,14 +30,30 @@
 //! | `results` | results that may wait for a client | 64 |
 //! | `results_policy` | `DROP_OLDEST` or `WAIT` | `DROP_OLDEST` |
 //! | `disable_sinks` | whether sinks do nothing | false |
+//! | `outputs` | what the stream gives besides its results, see below | the picture for those who look |
 //! | `enabled` | whether it runs | true |
+//!
+//! Outputs of a stream, each a text, or an object with the fields in brackets (`url` or `path` is the
+//! text then):
+//!
+//! | output | value |
+//! | --- | --- |
+//! | `webhook`, `mqtt`, `kafka`, `nats`, `redis` | an address as `millrace run` takes it, or a list of them [`url`, `when`: an output that has to be true, `include_images`]; they go through the outbox |
+//! | `jsonl` | a file to which a line is added for each result [`path`, `include_images`] |
+//! | `video` | film of the picture, in files of ten minutes [`path`, `output`, `segment`: `10m` or `500MB`, `keep`: files that stay] |
+//! | `preview` | the picture over HTTP: true or false [`output`] |
+//! | `rtsp` | the picture over RTSP where the server has `--rtsp-listen`: true or false [`output`] |
+//!
+//! The picture is the output named by `output`, else the first that is one, else the frame.
 //!
 //! Paths are relative to the folder of the file. A stream is named as in the file; that is its
 //! pipeline's id, and the video identifier of its source; of several it is `stream/source`. Fields
 //! and streams whose names begin with `_` are comments.
 
+mod outputs;
+
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
@@ -46,6 +62,7 @@ use super::results::ResultsPolicy;
 use super::spec::{PipelineSpec, Wanted};
 use crate::definitions::DefinitionKey;
 use crate::engine::RuntimeInput;
+use crate::outputs::OutputsSpec;
 use crate::sources::{SourceSpec, SourceUri};
 
 /// Fields of a stream.
@@ -61,6 +78,7 @@ const FIELDS: &[&str] = &[
     "results",
     "results_policy",
     "disable_sinks",
+    "outputs",
     "enabled",
 ];
 
@@ -78,9 +96,50 @@ pub(super) fn parse(text: &[u8], folder: &Path) -> Result<Streams, String> {
         problems: Vec::new(),
     };
     let streams = reader.file(&json);
+    reader.files_of_their_own(&streams);
     match reader.problems.is_empty() {
         true => Ok(streams),
         false => Err(reader.problems.join("\n")),
+    }
+}
+
+/// Whether a text can be the name of a stream.
+pub(super) fn is_name(text: &str) -> bool {
+    let harmless = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && text.len() <= 128 && text.chars().all(harmless)
+}
+
+/// Reads outputs that a client asks for. Their files are relative to `folder` and stay below it;
+/// without one there are neither files nor events.
+///
+/// # Errors
+/// Every problem.
+pub(super) fn client_outputs(
+    json: &Json,
+    folder: Option<&Path>,
+) -> Result<OutputsSpec, Vec<String>> {
+    let mut reader = Reader {
+        folder: folder.unwrap_or(Path::new("")),
+        problems: Vec::new(),
+    };
+    let outputs = reader.outputs("outputs", json);
+    let reaches_out = outputs.paths().next().is_some() || !outputs.events.is_empty();
+    if folder.is_none() && reaches_out {
+        reader.wrong(
+            "outputs",
+            "clients of this server may ask for `preview` and `rtsp` only; `--client-outputs DIR` allows the others",
+        );
+    }
+    let below = |path: &PathBuf| {
+        let own = path.strip_prefix(reader.folder).ok();
+        own.is_some_and(|own| own.components().all(|c| matches!(c, Component::Normal(_))))
+    };
+    if !outputs.paths().all(below) {
+        reader.wrong("outputs", "paths are relative and without `..`");
+    }
+    match reader.problems.is_empty() {
+        true => Ok(outputs),
+        false => Err(reader.problems),
     }
 }
 
@@ -115,8 +174,7 @@ impl Reader<'_> {
         };
         for (name, json) in declared.iter().filter(|(n, _)| !n.starts_with('_')) {
             let place = format!("streams.{name}");
-            let harmless = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-            if name.is_empty() || !name.chars().all(harmless) {
+            if !is_name(name) {
                 self.wrong(&place, "a name has letters, digits, `-`, `_` and `.` only");
             }
             if let Some(object) = self.object(&place, json)
@@ -172,6 +230,9 @@ impl Reader<'_> {
             Some(_) => self.wrong(&format!("{place}.results_policy"), "DROP_OLDEST or WAIT"),
         }
         spec.disable_sinks = self.flag(place, object, "disable_sinks", false);
+        if let Some(json) = object.get("outputs") {
+            spec.outputs = self.outputs(&format!("{place}.outputs"), json);
+        }
         Some(spec)
     }
 
@@ -320,83 +381,4 @@ fn named(uri: SourceUri, identifier: String) -> SourceSpec {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn read(json: &Json) -> Result<Streams, String> {
-        parse(json.to_string().as_bytes(), Path::new("/etc/millrace"))
-    }
-
-    #[test]
-    fn a_file_is_read_with_its_defaults() {
-        let streams = read(&json!({"_note": "ours", "streams": {
-            "gate": {"source": "rtsp://u:p@cam/a", "definition": "ws/flow", "version": "7"},
-            "yard": {
-                "sources": {"n": "clip.mp4", "s": 0}, "definition": "crowd.json",
-                "max_fps": 5, "results": 8, "results_policy": "WAIT", "parameters": {"k": 1},
-            },
-            "off": {"source": 1, "definition": "local-one", "enabled": false},
-        }}))
-        .unwrap();
-        assert_eq!(streams.keys().collect::<Vec<_>>(), ["gate", "yard"]);
-        let gate = &streams["gate"];
-        assert_eq!(gate.definition.name(), "ws/flow@7");
-        assert_eq!(gate.sources[0].video_identifier.as_deref(), Some("gate"));
-        let yard = &streams["yard"];
-        assert_eq!(yard.definition.name(), "/etc/millrace/crowd.json");
-        assert_eq!(
-            yard.sources[0].uri,
-            SourceUri::File("/etc/millrace/clip.mp4".into())
-        );
-        assert_eq!(yard.sources[1].video_identifier.as_deref(), Some("yard/s"));
-        assert_eq!((yard.max_fps, yard.results), (Some(5.0), 8));
-        assert_eq!(yard.results_policy, ResultsPolicy::Wait);
-        assert_eq!(yard.parameters.len(), 1);
-    }
-
-    #[test]
-    fn every_problem_is_told_with_its_place_and_without_secrets() {
-        let told = read(&json!({"cameras": 1, "streams": {
-            "a b": {"source": "ftp://u:hunter2@h/x", "definition": "w/f"},
-            "b": {"sources": {}, "definition": 4, "max_fps": -1},
-            "c": {"definition": "x", "version": "1"},
-            "d": {"source": 0, "definition": "x", "fps": 4, "results_policy": "ALL", "enabled": 1},
-        }}))
-        .unwrap_err();
-        for place in [
-            "cameras: unknown field",
-            "streams.a b: a name",
-            "streams.a b.source: source address",
-            "streams.b.sources: at least one",
-            "streams.b.definition: `workspace/workflow`",
-            "streams.c: give either",
-            "streams.c.version: only definitions",
-            "streams.d.fps: unknown field",
-            "streams.d.results_policy: DROP_OLDEST or WAIT",
-            "streams.d.enabled: true or false",
-        ] {
-            assert!(told.contains(place), "{place}\n{told}");
-        }
-        assert!(!told.contains("hunter2"), "{told}");
-        assert!(
-            parse(b"{", Path::new("."))
-                .unwrap_err()
-                .starts_with("it is no JSON")
-        );
-        assert_eq!(read(&json!({})).unwrap_err(), "streams: it is missing");
-    }
-
-    #[test]
-    fn the_example_is_sound() {
-        let text = include_bytes!("../../pipelines/streams.example.json");
-        let streams = parse(text, Path::new("pipelines")).unwrap();
-        assert!(streams.len() >= 2);
-        for spec in streams.values() {
-            if let Wanted::Key(DefinitionKey::File(path)) = &spec.definition {
-                assert!(path.is_file(), "{}", path.display());
-            }
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
 //! Keeps the fleet as a file of streams says, and follows the file.
 //!
 //! A changed file changes just what it changes: streams that are gone are stopped, new ones started,
-//! changed ones started anew, or, if only their sources changed, given and taken those. A stream that
-//! is the same is not touched. A file that cannot be read changes nothing, and says so.
+//! changed ones started anew, or, if only their sources or outputs changed, given and taken those. A
+//! stream that is the same is not touched. A file that cannot be read changes nothing, and says so.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 
 use super::Fleet;
 use super::declaration::{self, Streams};
+use super::error::FleetError;
 use super::spec::PipelineSpec;
 use crate::definitions::{Look, Watched};
 
@@ -157,10 +158,7 @@ impl Follower {
         for (name, spec) in wanted {
             let outcome = match self.running.get(&name) {
                 Some(running) if same(running, &spec) => continue,
-                Some(running) if same_but_sources(running, &spec) => {
-                    tracing::info!(stream = name, "other sources in the file");
-                    self.fleet.set_sources(&name, &spec.sources)
-                }
+                Some(running) if same_stream(running, &spec) => self.adjust(&name, running, &spec),
                 Some(_) => {
                     tracing::info!(stream = name, "changed in the file");
                     self.stop(&name);
@@ -192,6 +190,24 @@ impl Follower {
         }
     }
 
+    /// Gives a stream that stays the same its other sources and outputs.
+    fn adjust(
+        &self,
+        name: &str,
+        running: &PipelineSpec,
+        spec: &PipelineSpec,
+    ) -> Result<(), FleetError> {
+        if running.outputs != spec.outputs {
+            tracing::info!(stream = name, "other outputs in the file");
+            self.fleet.set_outputs(name, &spec.outputs)?;
+        }
+        if running.sources != spec.sources {
+            tracing::info!(stream = name, "other sources in the file");
+            self.fleet.set_sources(name, &spec.sources)?;
+        }
+        Ok(())
+    }
+
     fn stop(&self, name: &str) {
         // A client may have ended it before.
         let _ = self.fleet.terminate(name);
@@ -199,11 +215,11 @@ impl Follower {
 }
 
 fn same(left: &PipelineSpec, right: &PipelineSpec) -> bool {
-    left.sources == right.sources && same_but_sources(left, right)
+    left.sources == right.sources && left.outputs == right.outputs && same_stream(left, right)
 }
 
-/// Whether all but the sources is the same.
-fn same_but_sources(left: &PipelineSpec, right: &PipelineSpec) -> bool {
+/// Whether all is the same but the sources and the outputs, which a running stream can change.
+fn same_stream(left: &PipelineSpec, right: &PipelineSpec) -> bool {
     // Inputs of a file are JSON, whose text says all of them.
     let parameters = |spec: &PipelineSpec| format!("{:?}", spec.parameters);
     left.definition == right.definition

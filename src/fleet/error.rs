@@ -125,8 +125,11 @@ impl FleetError {
                 let message = format!(
                     "Error with command handling raised by InferencePipeline Manager. Error type: {kind}. Details: {details}"
                 );
-                let body =
-                    json!({"message": message, "error_type": class, "inner_error_type": null});
+                let body = json!({
+                    "message": message, "error_type": class, "inner_error_type": null,
+                    // The reference's words hide what happened.
+                    "millrace": {"reason": self.to_string()},
+                });
                 (status, body)
             }
         }

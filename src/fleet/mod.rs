@@ -22,19 +22,20 @@ mod health;
 mod memory;
 mod pipeline;
 mod reference;
-mod report;
+pub(crate) mod report;
 pub mod request;
 mod results;
 mod runner;
 mod settings;
 mod spec;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod updates;
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ use crate::blocks::{CacheStore, Services};
 use crate::clock::Clock;
 use crate::definitions::{DefinitionKey, DefinitionStore};
 use crate::engine::Engine;
+use crate::outputs::rtsp::RtspServer;
+use crate::outputs::{OutputCounts, OutputsSpec, PictureSpec, View};
 use crate::sources::SourceSpec;
 use crate::streams::Figures;
 use crate::values::deserialise::InputOptions;
@@ -73,6 +76,8 @@ struct Host {
     services: Services,
     store: Arc<DefinitionStore>,
     settings: Settings,
+    /// Sends the pictures of pipelines that are made from now on.
+    rtsp: OnceLock<Arc<RtspServer>>,
 }
 
 type Pipelines = IndexMap<Arc<str>, Arc<Pipeline>>;
@@ -101,6 +106,8 @@ pub struct FleetStream {
     pub health: StreamHealth,
     /// Its results that wait.
     pub results: ResultsFigures,
+    /// What its outputs did.
+    pub outputs: Vec<(&'static str, OutputCounts)>,
 }
 
 fn lock(pipelines: &Mutex<Pipelines>) -> MutexGuard<'_, Pipelines> {
@@ -136,6 +143,7 @@ impl Fleet {
             services,
             store,
             settings,
+            rtsp: OnceLock::new(),
         };
         Ok(Self {
             host: Arc::new(host),
@@ -152,6 +160,12 @@ impl Fleet {
     fn find(&self, id: &str) -> Result<Arc<Pipeline>, FleetError> {
         let found = self.pipelines().get(id).cloned();
         found.ok_or_else(|| FleetError::Unknown { id: id.to_owned() })
+    }
+
+    /// Sends the pictures of all pipelines that are made from now on. The first server stays.
+    pub fn send_pictures_with(&self, server: Arc<RtspServer>) {
+        // Whoever calls twice has two servers and means the first.
+        let _ = self.host.rtsp.set(server);
     }
 
     /// How it behaves.
@@ -337,6 +351,43 @@ impl Fleet {
         self.find(id)?.set_sources(sources)
     }
 
+    /// Gives a pipeline these outputs; those that it has already are not touched.
+    ///
+    /// # Errors
+    /// If there is no pipeline of this id.
+    pub fn set_outputs(&self, id: &str, outputs: &OutputsSpec) -> Result<(), FleetError> {
+        self.find(id)?.outputs.set(outputs);
+        Ok(())
+    }
+
+    /// What those see who look at a pipeline; none if nobody may.
+    ///
+    /// # Errors
+    /// If there is no pipeline of this id.
+    pub fn preview(&self, id: &str) -> Result<Option<(Arc<View>, PictureSpec)>, FleetError> {
+        Ok(self.find(id)?.outputs.preview())
+    }
+
+    /// Shows nobody anything any more: connections of those who look end.
+    pub fn hide(&self) {
+        let all = self.snapshot();
+        all.iter().for_each(|pipeline| pipeline.outputs.hide());
+    }
+
+    /// State, health, figures and outputs of every pipeline, oldest first; each with its `id`.
+    pub fn rows(&self) -> Vec<Json> {
+        let all = self.snapshot();
+        all.iter().map(|pipeline| report::row(pipeline)).collect()
+    }
+
+    /// The same of one.
+    ///
+    /// # Errors
+    /// If there is none of this id.
+    pub fn row(&self, id: &str) -> Result<Json, FleetError> {
+        Ok(report::row(&*self.find(id)?))
+    }
+
     fn clock(&self) -> Arc<dyn Clock> {
         self.host.services.clock.clone()
     }
@@ -358,13 +409,18 @@ impl Fleet {
 
     /// Every stream, for metrics.
     pub fn streams(&self) -> Vec<FleetStream> {
-        let stream = |pipeline: &Arc<Pipeline>| FleetStream {
-            id: pipeline.id.to_string(),
-            definition: pipeline.spec.definition.name(),
-            figures: pipeline.state().figures.clone(),
-            cache: pipeline.services.cache.clone(),
-            health: health_of(pipeline),
-            results: pipeline.results.figures(),
+        let stream = |pipeline: &Arc<Pipeline>| {
+            // The state is let go before anything below looks at it again.
+            let figures = pipeline.state().figures.clone();
+            FleetStream {
+                id: pipeline.id.to_string(),
+                definition: pipeline.spec.definition.name(),
+                figures,
+                cache: pipeline.services.cache.clone(),
+                health: health_of(pipeline),
+                results: pipeline.results.figures(),
+                outputs: pipeline.outputs.counts(),
+            }
         };
         self.snapshot().iter().map(stream).collect()
     }

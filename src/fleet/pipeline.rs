@@ -3,21 +3,22 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Receiver;
 use serde_json::json;
 
 use super::error::FleetError;
 use super::results::Results;
 use super::spec::PipelineSpec;
+use super::stop::Stop;
 use super::updates::{Severity, Teller, Updates, WireState};
 use super::{Host, Settings};
 use crate::blocks::Services;
 use crate::clock::Clock;
 use crate::definitions::Provenance;
+use crate::outputs::{Conduct, Outputs};
 use crate::sources::{Event, Source, SourceError, SourceSpec, SourceUri};
 use crate::streams::{Control, Figures, FrameResult, Inlet, Notice, Observer};
 
@@ -54,41 +55,6 @@ impl Phase {
     /// Whether nothing comes any more.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Ended | Self::Failed)
-    }
-}
-
-/// Tells the thread of a pipeline to stop, and wakes it.
-pub(super) struct Stop {
-    flag: AtomicBool,
-    sender: Mutex<Option<Sender<Infallible>>>,
-    receiver: Receiver<Infallible>,
-}
-
-impl Stop {
-    fn new() -> Self {
-        let (sender, receiver) = bounded(0);
-        Self {
-            flag: AtomicBool::new(false),
-            sender: Mutex::new(Some(sender)),
-            receiver,
-        }
-    }
-
-    /// Disconnected as soon as the pipeline is to stop.
-    pub(super) fn told(&self) -> &Receiver<Infallible> {
-        &self.receiver
-    }
-
-    pub(super) fn is_told(&self) -> bool {
-        self.flag.load(Ordering::SeqCst)
-    }
-
-    fn tell(&self) {
-        self.flag.store(true, Ordering::SeqCst);
-        self.sender
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
     }
 }
 
@@ -168,6 +134,7 @@ pub(super) struct Pipeline {
     /// Services of its engines; the cache in them is its own.
     pub services: Services,
     pub results: Results,
+    pub outputs: Outputs,
     pub updates: Updates,
     pub stop: Stop,
     pub started: Duration,
@@ -186,7 +153,15 @@ impl Pipeline {
             disable_sinks: spec.disable_sinks || host.services.disable_sinks,
             ..host.services.clone()
         };
+        let conduct = Conduct {
+            dispatcher: services.dispatcher.clone(),
+            models: services.models.clone(),
+            clock: services.clock.clone(),
+            rtsp: host.rtsp.get().cloned(),
+            strict: false,
+        };
         Self {
+            outputs: Outputs::new(id.clone(), &spec.outputs, conduct),
             id,
             services,
             results: Results::new(spec.results, spec.results_policy, most_bytes),
@@ -347,6 +322,7 @@ impl Pipeline {
     pub(super) fn tell_stop(&self) {
         self.stop.tell();
         self.results.close();
+        self.outputs.release();
     }
 
     /// Where the end of its thread is seen.

@@ -102,6 +102,21 @@ fn completion(camera: &Camera) -> Json {
     })
 }
 
+/// What the reference does not tell of a pipeline, under its id.
+pub(super) fn row(pipeline: &Pipeline) -> Json {
+    pipeline.look_at_sources();
+    let figures = pipeline.state().figures.clone();
+    let snapshot = figures.map(|figures| figures.snapshot());
+    let condition = health::of(pipeline).to_json();
+    let state = pipeline.state();
+    let mut row = json!({"id": &*pipeline.id});
+    let own = own(pipeline, &state, &snapshot.unwrap_or_default(), condition);
+    if let (Json::Object(row), Json::Object(own)) = (&mut row, own) {
+        row.extend(own);
+    }
+    row
+}
+
 fn own(pipeline: &Pipeline, state: &State, snapshot: &Snapshot, condition: Json) -> Json {
     let results = pipeline.results.figures();
     let now = pipeline.clock().now();
@@ -121,6 +136,7 @@ fn own(pipeline: &Pipeline, state: &State, snapshot: &Snapshot, condition: Json)
             "dropped_bytes": results.dropped_bytes,
             "policy": pipeline.results.policy().name(),
         },
+        "outputs": pipeline.outputs.to_json(),
         "figures": figures(snapshot),
         "sources": state.cameras.iter().filter_map(source).collect::<Json>(),
     })
@@ -143,7 +159,8 @@ fn source(camera: &Camera) -> Option<Json> {
     }))
 }
 
-fn figures(snapshot: &Snapshot) -> Json {
+/// The figures of a stream.
+pub(crate) fn figures(snapshot: &Snapshot) -> Json {
     let stages = snapshot.stage_figures.iter();
     json!({
         "results": snapshot.results,

@@ -1,32 +1,40 @@
 //! The body of an initialise request, read into a [`PipelineSpec`] (server specification 4.6).
 //!
 //! What does not fit is told as the reference tells it: pydantic's `type`, `loc`, `msg` and `input`,
-//! one entry for each problem. Unknown fields are ignored. Besides the reference's fields there is
-//! `sink_configuration.results_buffer_policy`, `"DROP_OLDEST"` (default) or `"WAIT"`.
+//! one entry for each problem. Unknown fields are ignored. Besides the reference's fields there are
+//! `sink_configuration.results_buffer_policy`, `"DROP_OLDEST"` (default) or `"WAIT"`, and `millrace`:
+//! its `name` is the id of the pipeline, its `outputs` are as in a file of streams. Files and events
+//! are for clients of servers that name a folder for them ([`Settings::client_outputs`]).
+//!
+//! [`Settings::client_outputs`]: super::Settings::client_outputs
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::declaration;
 use super::error::FleetError;
 use super::reference;
 use super::results::ResultsPolicy;
 use super::spec::{Buffering, Consumption, Filling, PipelineSpec, Wanted};
 use crate::definitions::{ApiKey, DefinitionKey};
 use crate::engine::{RuntimeInput, RuntimeInputs};
+use crate::outputs::OutputsSpec;
 use crate::sources::{SourceSpec, SourceUri};
 
 /// Longest time that a request may name, seconds.
 const MAX_SECONDS: f64 = 365.0 * 86_400.0;
 
 /// Reads the body of an initialise request. `key` is the API key of the caller's headers, which wins
-/// over the body's.
+/// over the body's; `folder` is the one for files of outputs, if there is one.
 ///
 /// # Errors
 /// [`FleetError::Invalid`] with every problem; [`FleetError::NoDefinition`].
 pub fn initialise(
     body: &Map<String, Json>,
     key: Option<ApiKey>,
+    folder: Option<&Path>,
 ) -> Result<PipelineSpec, FleetError> {
     let mut problems = Vec::new();
     let mut top = Reader::new(body, json!(["body"]), &mut problems);
@@ -46,6 +54,12 @@ pub fn initialise(
         Some(object) => read_sink(object, &mut problems),
         None => (64, ResultsPolicy::default()),
     };
+    let mut top = Reader::new(body, json!(["body"]), &mut problems);
+    let own = top.object("millrace", false);
+    let (name, outputs) = match own {
+        Some(object) => read_own(object, folder, &mut problems),
+        None => (None, OutputsSpec::watchable()),
+    };
     let (Some(video), Some(processing), []) = (video, processing, &*problems) else {
         return Err(FleetError::Invalid(problems));
     };
@@ -59,6 +73,8 @@ pub fn initialise(
     spec.results = results;
     spec.results_policy = results_policy;
     spec.consumption_timeout = consumption_timeout;
+    spec.name = name;
+    spec.outputs = outputs;
     Ok(spec)
 }
 
@@ -263,6 +279,42 @@ fn read_sink(object: &Map<String, Json>, problems: &mut Vec<Json>) -> (usize, Re
         reader.count("results_buffer_size", 64),
         policy.unwrap_or_default(),
     )
+}
+
+/// What the reference does not know: a name, and outputs.
+fn read_own(
+    object: &Map<String, Json>,
+    folder: Option<&Path>,
+    problems: &mut Vec<Json>,
+) -> (Option<String>, OutputsSpec) {
+    let mut reader = Reader::new(object, json!(["body", "millrace"]), problems);
+    let name = reader.text("name").map(str::to_owned);
+    let input = || Json::Object(object.clone());
+    if let Some(name) = &name
+        && !declaration::is_name(name)
+    {
+        let message = "a name has letters, digits, `-`, `_` and `.` only";
+        problems.push(refused(
+            json!(["body", "millrace", "name"]),
+            message,
+            &input(),
+        ));
+    }
+    let outputs = match object.get("outputs") {
+        None => Ok(OutputsSpec::watchable()),
+        Some(json) => declaration::client_outputs(json, folder),
+    };
+    match outputs {
+        Ok(outputs) => (name, outputs),
+        Err(told) => {
+            let place = || json!(["body", "millrace", "outputs"]);
+            let told = told
+                .iter()
+                .map(|message| refused(place(), message, &input()));
+            problems.extend(told);
+            (name, OutputsSpec::default())
+        }
+    }
 }
 
 /// Reads the fields of an object at a place of the body.

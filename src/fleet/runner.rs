@@ -32,6 +32,8 @@ use crate::values::deserialise::InputOptions;
 const LOOK: Duration = Duration::from_millis(200);
 /// How long the threads of a stream may take to end before they are left to themselves.
 const ENDING: Duration = Duration::from_millis(1700);
+/// How long files of outputs may take to end before they are left to themselves.
+const FILES: Duration = Duration::from_secs(10);
 /// Class of errors in words of the reference.
 const CONNECTION: &str = "SourceConnectionError";
 
@@ -101,6 +103,7 @@ impl Runner {
             self.fail(problem);
         }
         self.pipeline.look_at_sources();
+        self.pipeline.outputs.end(FILES);
         self.pipeline
             .note(Severity::Info, "INFERENCE_THREAD_FINISHED", json!({}));
         let mut state = self.pipeline.state();
@@ -369,6 +372,7 @@ impl Runner {
                 recv(stream.results()) -> result => match result {
                     Ok(result) => {
                         pipeline.took(&result);
+                        pipeline.outputs.take(&result);
                         pipeline.results.push(result);
                         // Waiting for a client is no hanging.
                         pipeline.state().alive_at = pipeline.now();

@@ -1,5 +1,6 @@
 //! Settings of a fleet, by the names of environment variables that users know.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a fleet behaves.
@@ -28,6 +29,9 @@ pub struct Settings {
     pub retry: (Duration, Duration),
     /// How often a file of streams is looked at.
     pub poll: Duration,
+    /// Folder below which the files of outputs lie that clients ask for. Without one clients may ask
+    /// for neither files nor events, only for what is looked at.
+    pub client_outputs: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -45,6 +49,7 @@ impl Default for Settings {
             results_bytes: 32 << 20,
             retry: (seconds(1), seconds(30)),
             poll: Duration::from_millis(500),
+            client_outputs: None,
         }
     }
 }

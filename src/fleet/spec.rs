@@ -11,6 +11,7 @@ use crate::definitions::{
     ApiKey, Compiled, DefinitionError, DefinitionKey, DefinitionStore, Demand, Fetched,
 };
 use crate::engine::RuntimeInputs;
+use crate::outputs::OutputsSpec;
 use crate::sources::{QueuePolicy, SourceSpec, SourceUri};
 use crate::streams::Pace;
 
@@ -195,6 +196,8 @@ pub struct PipelineSpec {
     pub results: usize,
     /// What happens to those that find no room.
     pub results_policy: ResultsPolicy,
+    /// What it gives besides.
+    pub outputs: OutputsSpec,
     /// The pipeline ends if no client takes a result for so long.
     pub consumption_timeout: Option<Duration>,
     /// Whether the pipeline is tried again as long as it is not told to stop: a definition or a
@@ -217,6 +220,7 @@ impl PipelineSpec {
             disable_sinks: false,
             results: 64,
             results_policy: ResultsPolicy::default(),
+            outputs: OutputsSpec::watchable(),
             consumption_timeout: None,
             persistent: false,
         }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{HeaderName, HeaderValue};
+use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 use uuid::Uuid;
@@ -196,13 +198,47 @@ pub async fn token(State(app): State<Arc<App>>, request: Request, next: Next) ->
     {
         let own = request.headers().get("x-millrace-token");
         let own = own.and_then(|value| value.to_str().ok());
-        let shown = own.or_else(|| bearer(request.headers()));
+        let asked = password_of_browser(&request);
+        let shown = own
+            .or_else(|| bearer(request.headers()))
+            .or(asked.as_deref());
         if !shown.is_some_and(|shown| same_secret(shown, token)) {
             let text = "this server asks for its token: send `Authorization: Bearer <token>`";
-            return (StatusCode::UNAUTHORIZED, Json(json!({"message": text}))).into_response();
+            let refusal = Json(json!({"message": text}));
+            return match is_for_browsers(&request) {
+                true => {
+                    let ask = [(WWW_AUTHENTICATE, "Basic realm=\"millrace token\"")];
+                    (StatusCode::UNAUTHORIZED, ask, refusal).into_response()
+                }
+                false => (StatusCode::UNAUTHORIZED, refusal).into_response(),
+            };
         }
     }
     next.run(request).await
+}
+
+/// Whether a request is for what people open in a browser, which can only ask them for a password.
+fn is_for_browsers(request: &Request) -> bool {
+    let path = request.uri().path();
+    let shown = path == "/streams" || path.starts_with("/streams/");
+    // A browser sends the password along with what pages of others ask for; such requests for what
+    // can be read name their origin.
+    shown && request.method() == Method::GET && !request.headers().contains_key(ORIGIN)
+}
+
+/// The token as a browser sends it: the password of basic authentication, under any name.
+fn password_of_browser(request: &Request) -> Option<String> {
+    if !is_for_browsers(request) {
+        return None;
+    }
+    let text = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, login) = text.split_once(' ')?;
+    let login = BASE64.decode(login.trim()).ok()?;
+    let login = String::from_utf8(login).ok()?;
+    let (_, password) = login.split_once(':')?;
+    scheme
+        .eq_ignore_ascii_case("basic")
+        .then(|| password.to_owned())
 }
 
 /// Lets pass the keys of the workspaces that may call, where the server is told which (section 1.1 of

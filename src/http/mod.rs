@@ -30,6 +30,7 @@ mod plans;
 mod process;
 mod rejection;
 mod service;
+pub mod streams;
 mod table;
 mod traffic;
 mod webrtc;
@@ -69,6 +70,7 @@ pub fn routes() -> Vec<Route> {
 pub fn router(app: Arc<App>) -> Router {
     let operation = operation::routes().with_state(app.process.clone());
     let pipelines = pipelines::routes(app.fleet.clone(), &app.settings);
+    let shown = streams::routes(app.fleet.clone());
     let mut all = routes();
     if !app.settings.webrtc.enabled {
         all.retain(|route| route.tag != webrtc::TAG);
@@ -79,6 +81,7 @@ pub fn router(app: Arc<App>) -> Router {
     table::router(all)
         .merge(operation)
         .merge(pipelines)
+        .merge(shown)
         .fallback(service::unknown)
         .method_not_allowed_fallback(service::unknown)
         .layer(from_fn_with_state(app.clone(), layers::workspaces))

@@ -158,7 +158,8 @@ async fn initialise(State(shared): State<Shared>, request: Request<Body>) -> Ans
         .then(|| caller::api_key(request.headers(), true, None))
         .flatten();
     let body = body::object(request, shared.limits).await?;
-    let spec = request::initialise(&body, header)?;
+    let folder = shared.fleet.settings().client_outputs.as_deref();
+    let spec = request::initialise(&body, header, folder)?;
     let fleet = shared.fleet.clone();
     let started = shared.work(move |own| {
         let id = own.initialise(spec)?;

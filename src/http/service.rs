@@ -17,7 +17,7 @@ use super::app::App;
 use super::operation::PROMETHEUS;
 use super::rejection::Rejection;
 use super::table::{self, Route};
-use super::{logs, metrics};
+use super::{logs, metrics, streams};
 
 type Shared = State<Arc<App>>;
 
@@ -75,7 +75,7 @@ async fn start_page(State(app): Shared) -> Html<String> {
          <h1>millrace {}</h1><p>Runs Roboflow Workflows on images, cameras and recorded video. Point \
          <code>inference_sdk</code> at this address.</p>\
          <p>{definitions} definitions in use, {streams} streams.</p>\
-         <ul><li><a href=/docs>Routes</a><li><a href=/freshness>Freshness of server, definitions and \
+         <ul><li><a href=/streams>Streams</a><li><a href=/docs>Routes</a><li><a href=/freshness>Freshness of server, definitions and \
          models</a><li><a href=/metrics>Metrics</a></ul>",
         env!("CARGO_PKG_VERSION")
     ))
@@ -134,6 +134,7 @@ async fn figures(State(app): Shared) -> Response {
     let mut text = metrics::text(&app.streams());
     app.traffic.write(&mut text);
     metrics::sessions(&mut text, app.sessions.figures());
+    streams::metrics(&mut text, &app.fleet);
     if let Some(outbox) = app.services.dispatcher.outbox_figures() {
         metrics::outbox(&mut text, &outbox);
     }

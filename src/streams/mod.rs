@@ -39,7 +39,7 @@ pub use canary::{CanaryPlan, CanaryReport, CanaryUntil};
 pub use figures::{Figures, Quantiles, Snapshot, SourceFigures, StageFigures, StageKind};
 pub use follow::{FollowSpec, Followed, Follower, warm};
 pub use intake::{Inlet, Intake, LIVE_WAIT, Notice, Observer, Pace};
-pub use report::{Report, Reporter};
+pub use report::{Report, Reporter, Shown};
 
 use crate::allocator;
 use crate::clock::Clock;

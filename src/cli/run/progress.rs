@@ -168,14 +168,14 @@ pub(super) fn summarise(name: &str, finished: &Finished, elapsed: Duration) -> b
             "  errors    {} frames; their lines hold the reasons",
             now.errors
         );
-        if let Some(first) = &finished.written.first_error {
+        if let Some(first) = &finished.first_error {
             say!("            first: {first}");
         }
     }
     if !finished.last.is_empty() {
         say!("  last      {}", finished.last.join(", "));
     }
-    for path in &finished.written.files {
+    for path in &finished.files {
         say!("  written   {}", path.display());
     }
     let mut failed = now.errors > 0;

@@ -3,13 +3,13 @@
 use super::*;
 use crate::fleet::{Declared, Phase};
 
-struct File {
-    path: std::path::PathBuf,
+pub(super) struct File {
+    pub(super) path: std::path::PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl File {
-    fn new(streams: &Json) -> Self {
+    pub(super) fn new(streams: &Json) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = Self {
             path: folder.path().join("streams.json"),
@@ -26,7 +26,7 @@ impl File {
         std::fs::rename(&new, &self.path).unwrap();
     }
 
-    fn streams(&self, streams: &Json) {
+    pub(super) fn streams(&self, streams: &Json) {
         self.write(&json!({"streams": streams}).to_string());
     }
 }
@@ -35,16 +35,12 @@ fn stream(v: &str) -> Json {
     json!({"source": CAMERA, "definition": definition("Echo", v)})
 }
 
-fn watched() -> Arc<Fleet> {
+pub(super) fn watched() -> Arc<Fleet> {
     let settings = Settings {
         poll: Duration::from_millis(30),
         ..Settings::default()
     };
     Arc::new(fleet_with(settings))
-}
-
-fn results(fleet: &Fleet, id: &str) -> u64 {
-    own(fleet, id)["figures"]["results"].as_u64().unwrap_or(0)
 }
 
 #[test]

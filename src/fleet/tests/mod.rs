@@ -4,6 +4,7 @@
 
 mod declared;
 mod life;
+mod outputs;
 mod sources;
 mod stop;
 mod watchdog;
@@ -102,6 +103,10 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 fn own(fleet: &Fleet, id: &str) -> Json {
     fleet.status(id).unwrap()["millrace"].clone()
+}
+
+fn results(fleet: &Fleet, id: &str) -> u64 {
+    own(fleet, id)["figures"]["results"].as_u64().unwrap_or(0)
 }
 
 #[track_caller]

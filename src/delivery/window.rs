@@ -13,7 +13,7 @@ use crate::values::Image;
 
 /// Why there is no window.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PreviewError {
+pub enum WindowError {
     /// The machine has no display.
     #[error(
         "no display to show the preview on (neither DISPLAY nor WAYLAND_DISPLAY is set); leave --preview out, or use --video"
@@ -21,30 +21,30 @@ pub enum PreviewError {
     NoDisplay,
     /// GStreamer refused.
     #[error("the preview window failed: {0}")]
-    Window(String),
+    Failed(String),
 }
 
 /// An open window.
-pub struct Preview {
+pub struct Window {
     pipeline: gst::Pipeline,
     source: gst_app::AppSrc,
     size: (usize, usize),
 }
 
-impl Preview {
+impl Window {
     /// Opens a window.
     ///
     /// # Errors
     /// Without a display, or if GStreamer lacks an element.
-    pub fn open() -> Result<Self, PreviewError> {
+    pub fn open() -> Result<Self, WindowError> {
         let display = ["DISPLAY", "WAYLAND_DISPLAY"];
         if display
             .iter()
             .all(|name| std::env::var_os(name).is_none_or(|v| v.is_empty()))
         {
-            return Err(PreviewError::NoDisplay);
+            return Err(WindowError::NoDisplay);
         }
-        let window = |e: &dyn std::fmt::Display| PreviewError::Window(e.to_string());
+        let window = |e: &dyn std::fmt::Display| WindowError::Failed(e.to_string());
         gst::init().map_err(|e| window(&e))?;
         let pipeline = gst::Pipeline::new();
         let source = gst_app::AppSrc::builder()
@@ -79,17 +79,17 @@ impl Preview {
     ///
     /// # Errors
     /// If the window was closed or the display went away.
-    pub fn show(&mut self, picture: &Image) -> Result<(), PreviewError> {
+    pub fn show(&mut self, picture: &Image) -> Result<(), WindowError> {
         let failed = self
             .pipeline
             .bus()
             .and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
         if let Some(gst::MessageView::Error(error)) = failed.as_ref().map(|message| message.view())
         {
-            return Err(PreviewError::Window(error.error().to_string()));
+            return Err(WindowError::Failed(error.error().to_string()));
         }
         let pixels = picture.bgr();
-        let wrong = |what: &str| PreviewError::Window(what.to_owned());
+        let wrong = |what: &str| WindowError::Failed(what.to_owned());
         let size = (pixels.width, pixels.height);
         let info = gst_video::VideoInfo::builder(
             gst_video::VideoFormat::Bgr,
@@ -115,12 +115,12 @@ impl Preview {
         }
         self.source
             .push_buffer(buffer)
-            .map_err(|e| PreviewError::Window(e.to_string()))?;
+            .map_err(|e| WindowError::Failed(e.to_string()))?;
         Ok(())
     }
 }
 
-impl Drop for Preview {
+impl Drop for Window {
     fn drop(&mut self) {
         // Nothing is left to do if the display is gone.
         let _ = self.pipeline.set_state(gst::State::Null);
