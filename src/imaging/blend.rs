@@ -68,26 +68,83 @@ pub fn mix(
     )
 }
 
-/// The image faded towards a colour: `image * (1 - opacity) + colour * opacity`. A gray image takes the
-/// blue of the colour.
+/// Fades pixels towards a colour: `pixel * (1 - opacity) + colour * opacity`. Gray ones take the blue of
+/// the colour.
+pub struct Tint {
+    /// What each value of each channel becomes: 256 pixels.
+    table: Matrix,
+}
+
+impl Tint {
+    /// For images of so many channels.
+    pub fn new(color: Color, opacity: f64, channels: usize) -> opencv::Result<Self> {
+        let channels = channels.min(3);
+        let ramp = (0..=u8::MAX).flat_map(|v| std::iter::repeat_n(v, channels));
+        let values = Matrix {
+            width: 256,
+            height: 1,
+            channels,
+            data: ramp.collect(),
+        };
+        let flat = Matrix::filled(256, 1, &color.bgr()[..channels]);
+        let (from, to) = (view(&values)?, view(&flat)?);
+        let table = produce(256, 1, channels, |out| {
+            add_weighted(&from, 1.0 - opacity, &to, opacity, 0.0, out, -1)
+        })?;
+        Ok(Self { table })
+    }
+
+    /// The image, faded all over.
+    pub fn applied(&self, pixels: &Matrix) -> opencv::Result<Matrix> {
+        let (source, table) = (view(pixels)?, view(&self.table)?);
+        produce(pixels.width, pixels.height, pixels.channels, |out| {
+            lut(&source, &table, out)
+        })
+    }
+
+    /// Fades the pixels that a mask of the image's size does not cover.
+    pub fn apply_outside(&self, pixels: &mut Matrix, mask: &Mask) -> opencv::Result<()> {
+        let channels = pixels.channels;
+        if channels != self.table.channels {
+            return Err(super::unsupported(channels));
+        }
+        let [x, y, width, height] = mask.window().map(|side| side * channels);
+        let mut bits = mask.window_bits().chunks_exact((width / channels).max(1));
+        let rows = y / channels..(y + height) / channels;
+        let lines = pixels
+            .data
+            .chunks_exact_mut((pixels.width * channels).max(1));
+        for (row, line) in lines.enumerate() {
+            let Some(bits) = rows.contains(&row).then(|| bits.next()).flatten() else {
+                self.fade(line);
+                continue;
+            };
+            let (left, rest) = line.split_at_mut(x);
+            let (inside, right) = rest.split_at_mut(width);
+            self.fade(left);
+            self.fade(right);
+            for (pixel, bit) in inside.chunks_exact_mut(channels).zip(bits) {
+                if *bit == 0 {
+                    self.fade(pixel);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fade(&self, bytes: &mut [u8]) {
+        let channels = self.table.channels;
+        for pixel in bytes.chunks_exact_mut(channels) {
+            for (channel, value) in pixel.iter_mut().enumerate() {
+                *value = self.table.data[usize::from(*value) * channels + channel];
+            }
+        }
+    }
+}
+
+/// The image faded towards a colour, see [`Tint`].
 pub fn tinted(pixels: &Matrix, color: Color, opacity: f64) -> opencv::Result<Matrix> {
-    let channels = pixels.channels.min(3);
-    let ramp = (0..=u8::MAX).flat_map(|v| std::iter::repeat_n(v, channels));
-    let table = Matrix {
-        width: 256,
-        height: 1,
-        channels,
-        data: ramp.collect(),
-    };
-    let flat = Matrix::filled(256, 1, &color.bgr()[..channels]);
-    let (from, to) = (view(&table)?, view(&flat)?);
-    let table = produce(256, 1, channels, |out| {
-        add_weighted(&from, 1.0 - opacity, &to, opacity, 0.0, out, -1)
-    })?;
-    let (source, table) = (view(pixels)?, view(&table)?);
-    produce(pixels.width, pixels.height, pixels.channels, |out| {
-        lut(&source, &table, out)
-    })
+    Tint::new(color, opacity, pixels.channels)?.applied(pixels)
 }
 
 /// Copies the pixels of `from` at the set pixels of a mask; both images and the mask have one size.
@@ -142,6 +199,14 @@ mod tests {
         let mask = Mask::from_window(3, 2, [1, 0, 1, 2], &[1, 1]);
         copy_masked(&mut part, &tinted, &mask).unwrap();
         assert_eq!(part.data[..9], [60, 60, 60, 18, 196, 18, 60, 60, 60]);
+        let mut rest = image.clone();
+        let tint = Tint::new(Color::hex(0x00_ff00), 0.7, 3).unwrap();
+        tint.apply_outside(&mut rest, &mask).unwrap();
+        assert_eq!(rest.data[..9], [18, 196, 18, 60, 60, 60, 18, 196, 18]);
+        tint.apply_outside(&mut rest, &Mask::empty(3, 2)).unwrap();
+        assert_eq!(rest.data[3..6], [18, 196, 18]);
+        let mut gray = Matrix::filled(3, 2, &[60]);
+        assert!(tint.apply_outside(&mut gray, &mask).is_err());
     }
 
     #[test]

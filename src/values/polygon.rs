@@ -1,5 +1,7 @@
 //! Between masks and polygons, as OpenCV draws and follows outlines.
 
+mod border;
+
 use opencv::core::{Mat, Point, Scalar, Vector};
 use opencv::imgproc::{self, CHAIN_APPROX_SIMPLE, LINE_8, RETR_TREE};
 
@@ -7,6 +9,14 @@ use super::{Mask, Value};
 
 /// All outlines of a mask, outer and inner, in OpenCV's order; straight runs have only their ends.
 pub fn outlines(mask: &Mask) -> Vec<Vec<[i64; 2]>> {
+    match border::only_outline(mask) {
+        Some(line) => vec![line],
+        None => all_outlines(mask),
+    }
+}
+
+/// The same for masks of any number of parts and holes.
+fn all_outlines(mask: &Mask) -> Vec<Vec<[i64; 2]>> {
     let [x, y, width, height] = mask.window();
     let mut found: Vector<Vector<Point>> = Vector::new();
     let followed =

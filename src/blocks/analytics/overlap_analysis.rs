@@ -18,9 +18,10 @@
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Ty, output,
 };
-use crate::geometry::{iou, polygon};
+use crate::geometry::iou;
+use crate::geometry::polygon::{self, Region};
 use crate::row;
-use crate::values::polygon::outlines;
+use crate::values::polygon::longest_outline;
 use crate::values::{Detections, Dict, Value, kind};
 
 const BOXES: &[Ty] = &[Ty::Selector(&[
@@ -60,18 +61,18 @@ impl Block for OverlapAnalysis {
         let candidates = inputs.detections("candidate_predictions")?;
         let least = inputs.float("min_overlap")?;
         let shapes: Vec<_> = (0..candidates.len())
-            .map(|r| shape(candidates, r))
+            .map(|row| region(candidates, row))
             .collect();
         let mut overlaps = Vec::new();
         for reference in 0..references.len() {
-            let own = shape(references, reference);
-            let area = polygon::area(&own);
+            let own = region(references, reference);
+            let area = own.area();
             for (candidate, other) in shapes.iter().enumerate() {
                 let boxes = (&references.xyxy[reference], &candidates.xyxy[candidate]);
                 if iou(boxes.0, boxes.1) == 0.0 || area <= 0.0 {
                     continue;
                 }
-                let share = polygon::shared_area(&own, other) / area;
+                let share = own.shared_area(other) / area;
                 if share >= least {
                     let pair = ((&**references, reference), (&**candidates, candidate));
                     overlaps.push(record(pair.0, pair.1, share));
@@ -82,21 +83,19 @@ impl Block for OverlapAnalysis {
     }
 }
 
-/// The outline of a row's mask, or its box.
-fn shape(detections: &Detections, row: usize) -> Vec<[f64; 2]> {
-    let lines = detections.masks.as_ref().map(|masks| outlines(&masks[row]));
-    let mut longest: Vec<[i64; 2]> = Vec::new();
-    for line in lines.into_iter().flatten() {
-        if line.len() >= 3 && line.len() > longest.len() {
-            longest = line;
-        }
-    }
-    let line: Vec<[f64; 2]> = longest.iter().map(|p| p.map(|c| c as f64)).collect();
+/// What the outline of a row's mask encloses, or its box.
+fn region(detections: &Detections, row: usize) -> Region {
+    let masks = detections.masks.as_ref();
+    let outline = masks.and_then(|masks| longest_outline(&masks[row]));
+    let line: Vec<[f64; 2]> = outline
+        .iter()
+        .flatten()
+        .map(|p| p.map(|c| c as f64))
+        .collect();
     if polygon::is_simple(&line) {
-        return line;
+        return Region::of(&line);
     }
-    let [x1, y1, x2, y2] = detections.xyxy[row];
-    vec![[x1, y1], [x2, y1], [x2, y2], [x1, y2]]
+    Region::of_box(detections.xyxy[row])
 }
 
 fn record(reference: (&Detections, usize), candidate: (&Detections, usize), share: f64) -> Value {
