@@ -314,7 +314,7 @@ mod tests {
         for i in 0..steps {
             let y = 4.0 + 3.0 * (f64::from(i) + 0.5) / f64::from(steps);
             let (left, right) = (4.0 + y / 10.0, 7.0 - y / 10.0);
-            
+
             let to = if y < 5.0 {
                 (y - 4.0) * 10.0
             } else if y > 6.0 {

@@ -63,8 +63,6 @@ struct Work {
     rest: Vec<usize>,
     unconfirmed: Vec<usize>,
     found_again: Vec<usize>,
-    /// Corners of the tracks in `pool`.
-    places: Vec<[f64; 4]>,
     matcher: Matcher,
 }
 
@@ -219,17 +217,21 @@ impl ByteTrack {
     ) {
         let all = &self.tracks;
         let rows = candidates.len();
-        let cost = |corners: &[f64; 4], j: usize| {
-            let candidate = &candidates[j];
-            let distance = 1.0 - iou(corners, &candidate.corners);
+        let cost = |overlap: f32, j: usize| {
+            let distance = 1.0 - overlap;
             if by_confidence {
-                1.0 - (1.0 - distance) * candidate.confidence as f32
+                1.0 - (1.0 - distance) * candidates[j].confidence as f32
             } else {
                 distance
             }
         };
-        let corners = |i: usize| all[tracks[i]].corners();
-        let pairs = matcher.cheapest((tracks.len(), rows), limit, corners, cost);
+        let pairs = matcher.cheapest(
+            (tracks.len(), rows),
+            limit,
+            |i| all[tracks[i]].corners(),
+            |j| candidates[j].corners,
+            cost,
+        );
         for &(i, j) in pairs {
             candidates[j].taken = true;
             let track = &mut self.tracks[tracks[i]];
@@ -329,20 +331,17 @@ impl ByteTrack {
     fn attach(&mut self, boxes: &[[f64; 4]], ids: &mut Vec<Option<i64>>) -> bool {
         ids.clear();
         ids.resize(boxes.len(), None);
-        let Work {
-            pool,
-            places,
-            matcher,
-            ..
-        } = &mut self.work;
+        let Work { pool, matcher, .. } = &mut self.work;
         let tracks = &self.tracks;
         pool.clear();
         pool.extend(self.tracked.iter().filter(|&&t| tracks[t].active));
-        places.clear();
-        places.extend(pool.iter().map(|&t| tracks[t].corners()));
-        let size = (boxes.len(), pool.len());
-        let cost = |corners: &[f64; 4], j: usize| 1.0 - iou(corners, &places[j]);
-        let pairs = matcher.cheapest(size, ATTACH_LIMIT, |i| boxes[i], cost);
+        let pairs = matcher.cheapest(
+            (boxes.len(), pool.len()),
+            ATTACH_LIMIT,
+            |row| boxes[row],
+            |j| tracks[pool[j]].corners(),
+            |overlap, _| 1.0 - overlap,
+        );
         for &(row, j) in pairs {
             ids[row] = tracks[pool[j]].id;
         }

@@ -20,7 +20,6 @@ use super::association::Matcher;
 use super::corner_track::CornerTrack;
 use super::tracking::{self, Frame, Ids, Rate, SHARE, Tracker, TrackerBlock};
 use crate::blocks::{BlockError, BlockSpec, Field, Inputs};
-use crate::geometry::iou;
 
 /// `roboflow_core/trackers_bytetrack@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -129,7 +128,8 @@ impl ByteTrack {
             (waiting.len(), rows.len()),
             least,
             |i| tracks[waiting[i]].corners(),
-            |corners, j| iou(corners, &frame.boxes[rows[j]]),
+            |j| frame.boxes[rows[j]],
+            |overlap, _| overlap,
         );
         for &(i, j) in pairs {
             let track = &mut self.tracks[self.waiting[i]];

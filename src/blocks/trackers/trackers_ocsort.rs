@@ -22,7 +22,6 @@ use super::association::Matcher;
 use super::observed_track::ObservedTrack;
 use super::tracking::{self, Frame, Ids, NUMBER, Rate, SHARE, Tracker, TrackerBlock};
 use crate::blocks::{BlockError, BlockSpec, Field, Inputs};
-use crate::geometry::iou;
 
 /// `roboflow_core/trackers_ocsort@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -123,7 +122,7 @@ impl OcSort {
             (tracks.len(), rows.len()),
             least,
             |i| tracks[i].corners(),
-            |corners, j| iou(corners, &frame.boxes[rows[j]]),
+            |j| frame.boxes[rows[j]],
             // A score is at most one half; the rest is for what rounding adds.
             |j| (0.5 * weight * confidence(j)).abs() + 1e-5,
             |i, j| {
@@ -143,7 +142,8 @@ impl OcSort {
             (waiting.len(), rows.len()),
             least,
             |i| *tracks[waiting[i]].last(),
-            |corners, j| iou(corners, &frame.boxes[rows[j]]),
+            |j| frame.boxes[rows[j]],
+            |overlap, _| overlap,
         );
         self.accept(frame, found, reported);
         self.matcher = pairs;

@@ -20,7 +20,6 @@ use super::association::Matcher;
 use super::corner_track::CornerTrack;
 use super::tracking::{self, Frame, Ids, Rate, SHARE, Tracker, TrackerBlock};
 use crate::blocks::{BlockError, BlockSpec, Field, Inputs};
-use crate::geometry::iou;
 
 /// `roboflow_core/trackers_sort@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -77,7 +76,8 @@ impl Tracker for Sort {
             (tracks.len(), frame.boxes.len()),
             least,
             |i| tracks[i].corners(),
-            |corners, j| iou(corners, &frame.boxes[j]),
+            |j| frame.boxes[j],
+            |overlap, _| overlap,
         );
         for &(i, j) in pairs {
             let track = &mut self.tracks[i];
