@@ -4,12 +4,14 @@ use smallvec::SmallVec;
 
 /// Whether a closed line is a polygon in the sense of geographic systems: it encloses something and
 /// touches itself nowhere.
-pub fn is_simple(points: &[[f64; 2]]) -> bool {
-    let n = points.len();
-    if n < 3 || area(points) == 0.0 {
+pub fn is_simple(points: &[[i64; 2]]) -> bool {
+    if points.len() < 3 {
         return false;
     }
-    steps_apart(points).unwrap_or_else(|| edges_apart(points))
+    steps_apart(points).unwrap_or_else(|| {
+        let exact: Vec<[f64; 2]> = points.iter().map(|p| p.map(|c| c as f64)).collect();
+        area(&exact) != 0.0 && edges_apart(&exact)
+    })
 }
 
 /// Whether no two edges of a closed line have a point in common but where one goes on from the other.
@@ -43,62 +45,58 @@ fn edges_apart(points: &[[f64; 2]]) -> bool {
 }
 
 /// Cells that are looked at for a line along pixels at most.
-const MOST_CELLS: usize = 1 << 20;
+const MOST_CELLS: i64 = 1 << 20;
+/// A line has come to the pixel.
+const SEEN: u8 = 1;
+/// A line goes slantwise, falling or rising, between the pixel and the next three.
+const FALLING: u8 = 2;
+const RISING: u8 = 4;
 
-/// Whether a closed line that goes from pixel to pixel, straight or slantwise, comes to none twice and
-/// crosses itself between none: the answer of [`is_simple`] for outlines of masks, at a step a pixel.
-/// `None` for other lines.
-fn steps_apart(points: &[[f64; 2]]) -> Option<bool> {
-    const SEEN: u8 = 1;
-    const FALLING: u8 = 2;
-    const RISING: u8 = 4;
-    let least = |axis: usize| points.iter().map(|p| p[axis]).fold(f64::INFINITY, f64::min);
-    let most = |axis: usize| {
-        points
-            .iter()
-            .map(|p| p[axis])
-            .fold(f64::NEG_INFINITY, f64::max)
+/// Whether a closed line of three points or more that goes from pixel to pixel, straight or slantwise, comes
+/// to none twice and crosses itself between none: the answer of [`is_simple`] for outlines of masks, at a
+/// step a pixel. `None` for other lines.
+fn steps_apart(points: &[[i64; 2]]) -> Option<bool> {
+    let range = |axis: usize| {
+        let least = points.iter().map(|p| p[axis]).min().unwrap_or(0);
+        let most = points.iter().map(|p| p[axis]).max().unwrap_or(0);
+        (least, most.saturating_sub(least).saturating_add(1))
     };
-    let (left, top) = (least(0), least(1));
-    let (width, height) = (most(0) - left + 1.0, most(1) - top + 1.0);
-    // Also false of what is no number.
-    if !(width * height <= MOST_CELLS as f64) {
+    let ((left, width), (top, height)) = (range(0), range(1));
+    let cells = width.saturating_mul(height);
+    if cells > MOST_CELLS {
         return None;
     }
-    let width = width as i64;
-    let mut cells = vec![0u8; width as usize * height as usize];
+    let mut cells = vec![0u8; cells as usize];
     let mut apart = true;
     let next = points.iter().cycle().skip(1);
     for (p, q) in points.iter().zip(next) {
-        let [dx, dy] = [q[0] - p[0], q[1] - p[1]];
-        let whole = p[0].fract() == 0.0 && p[1].fract() == 0.0;
-        if !whole || (dx != 0.0 && dy != 0.0 && dx.abs() != dy.abs()) {
+        let (dx, dy) = (q[0] - p[0], q[1] - p[1]);
+        if dx != 0 && dy != 0 && dx.abs() != dy.abs() {
             return None;
         }
-        let step = [dx, dy].map(|d| if d == 0.0 { 0 } else { d.signum() as i64 });
-        apart &= step != [0, 0];
-        let [mut x, mut y] = [(p[0] - left) as i64, (p[1] - top) as i64];
-        for _ in 0..dx.abs().max(dy.abs()) as i64 {
-            apart &= !mark(&mut cells, y * width + x, SEEN);
-            if step[0] != 0 && step[1] != 0 {
-                let way = if step[0] == step[1] { FALLING } else { RISING };
-                let between = y.min(y + step[1]) * width + x.min(x + step[0]);
-                mark(&mut cells, between, way);
-                apart &= cells[between as usize] & (FALLING | RISING) != FALLING | RISING;
+        let (right, down) = (dx.signum(), dy.signum());
+        let stride = (down * width + right) as isize;
+        let slant = match right * down {
+            0 => None,
+            1 => Some(FALLING),
+            _ => Some(RISING),
+        };
+        // The upper left of the four pixels that a slanted step goes between.
+        let corner = (down.min(0) * width + right.min(0)) as isize;
+        apart &= (dx, dy) != (0, 0);
+        let mut at = ((p[1] - top) * width + p[0] - left) as usize;
+        for _ in 0..dx.abs().max(dy.abs()) {
+            apart &= cells[at] & SEEN == 0;
+            cells[at] |= SEEN;
+            if let Some(slant) = slant {
+                let cell = &mut cells[at.wrapping_add_signed(corner)];
+                *cell |= slant;
+                apart &= *cell & (FALLING | RISING) != FALLING | RISING;
             }
-            x += step[0];
-            y += step[1];
+            at = at.wrapping_add_signed(stride);
         }
     }
     Some(apart)
-}
-
-/// Sets a bit of a cell; whether it was set before.
-fn mark(cells: &mut [u8], at: i64, bit: u8) -> bool {
-    let cell = &mut cells[at as usize];
-    let before = *cell & bit != 0;
-    *cell |= bit;
-    before
 }
 
 /// Area that a closed line encloses.
@@ -144,7 +142,7 @@ impl Region {
             .zip(next)
             .filter_map(|(p, q)| Edge::of(*p, *q))
             .collect();
-        edges.sort_by(|a, b| a.top.total_cmp(&b.top));
+        edges.sort_unstable_by(|a, b| a.top.total_cmp(&b.top));
         Self {
             edges,
             area: area(points),
@@ -156,6 +154,7 @@ impl Region {
     pub fn of_box([x1, y1, x2, y2]: [f64; 4]) -> Self {
         Self {
             rectangle: Some([x1, y1, x2, y2]),
+            area: ((x2 - x1) * (y2 - y1)).abs(),
             ..Self::of(&[[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
         }
     }
@@ -175,29 +174,67 @@ impl Region {
             return side(0) * side(1);
         }
         let mut total = 0.0;
-        // Edges of each polygon that reach down to where the sweep is.
-        let (mut here, mut there) = (SmallVec::<[Edge; 16]>::new(), SmallVec::<[Edge; 16]>::new());
-        let (mut own, mut others) = (self.edges.iter().peekable(), other.edges.iter().peekable());
+        let (mut own, mut others) = (Sweep::over(&self.edges), Sweep::over(&other.edges));
         loop {
-            let own_is_next = match (own.peek(), others.peek()) {
-                (Some(a), Some(b)) => a.top <= b.top,
-                (Some(_), None) => true,
-                (None, Some(_)) => false,
-                (None, None) => break,
+            let own_is_next = match (own.next_top(), others.next_top()) {
+                (Some(a), Some(b)) => a <= b,
+                // What has ended shares nothing with what comes.
+                (Some(_), None) if others.reaches_on() => true,
+                (None, Some(_)) if own.reaches_on() => false,
+                _ => break,
             };
-            let (edges, active, opposite) = match own_is_next {
-                true => (&mut own, &mut here, &mut there),
-                false => (&mut others, &mut there, &mut here),
+            total += match own_is_next {
+                true => own.advance(&mut others),
+                false => others.advance(&mut own),
             };
-            let Some(&edge) = edges.next() else { break };
-            opposite.retain(|e| e.bottom > edge.top);
-            for e in opposite.iter() {
-                total += edge.sign * e.sign * left_of_both(&edge, e);
-            }
-            active.push(edge);
         }
         // Its sign tells whether both polygons turn the same way.
         total.abs()
+    }
+}
+
+/// Edges of one polygon while a level line sweeps down over it.
+struct Sweep<'a> {
+    edges: &'a [Edge],
+    next: usize,
+    /// Places of the edges that reach down to the line, and perhaps some that have ended.
+    active: SmallVec<[usize; 16]>,
+}
+
+impl<'a> Sweep<'a> {
+    fn over(edges: &'a [Edge]) -> Self {
+        Self {
+            edges,
+            next: 0,
+            active: SmallVec::new(),
+        }
+    }
+
+    fn next_top(&self) -> Option<f64> {
+        self.edges.get(self.next).map(|edge| edge.top)
+    }
+
+    fn reaches_on(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// Goes on to the next edge; what lies to the left of it and of each edge of the other polygon.
+    fn advance(&mut self, other: &mut Self) -> f64 {
+        let edge = &self.edges[self.next];
+        self.active.push(self.next);
+        self.next += 1;
+        let mut total = 0.0;
+        let mut i = 0;
+        while let Some(&place) = other.active.get(i) {
+            let opposite = &other.edges[place];
+            if opposite.bottom <= edge.top {
+                other.active.swap_remove(i);
+                continue;
+            }
+            total += edge.sign * opposite.sign * left_of_both(edge, opposite);
+            i += 1;
+        }
+        total
     }
 }
 
@@ -341,56 +378,41 @@ mod tests {
 
         #[test]
         fn a_line_along_pixels_is_judged_as_any_other(
-            steps in prop::collection::vec((0usize..8, 1i32..4), 2..9),
+            steps in prop::collection::vec((0usize..8, 1i64..4), 2..9),
         ) {
-            const WAYS: [[i32; 2]; 8] =
+            const WAYS: [[i64; 2]; 8] =
                 [[1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1], [0, -1], [1, -1]];
-            let mut points = vec![[0.0, 0.0]];
+            let mut points = vec![[0, 0]];
             let mut at = [0, 0];
             for (way, length) in steps {
                 at = [at[0] + WAYS[way][0] * length, at[1] + WAYS[way][1] * length];
-                points.push(at.map(f64::from));
+                points.push(at);
             }
             // Home again, first slantwise.
             let slant = at[0].abs().min(at[1].abs());
             let corner = [at[0] - at[0].signum() * slant, at[1] - at[1].signum() * slant];
             if slant > 0 && corner != [0, 0] {
-                points.push(corner.map(f64::from));
+                points.push(corner);
             }
-            if points.last() == Some(&[0.0, 0.0]) {
+            if points.last() == Some(&[0, 0]) {
                 points.pop();
             }
-            if points.len() >= 3 && area(&points) != 0.0 {
-                prop_assert_eq!(steps_apart(&points), Some(edges_apart(&points)), "{:?}", points);
+            if points.len() >= 3 {
+                let exact: Vec<_> = points.iter().map(|p| p.map(|c| c as f64)).collect();
+                let want = area(&exact) != 0.0 && edges_apart(&exact);
+                prop_assert_eq!(steps_apart(&points), Some(want), "{:?}", points);
             }
         }
     }
 
     #[test]
     fn a_line_that_touches_itself_is_no_polygon() {
-        assert!(is_simple(&SQUARE));
-        assert!(!is_simple(&[
-            [0.0, 0.0],
-            [10.0, 10.0],
-            [10.0, 0.0],
-            [0.0, 10.0]
-        ]));
+        assert!(is_simple(&SQUARE.map(|p| p.map(|c| c as i64))));
+        assert!(!is_simple(&[[0, 0], [10, 10], [10, 0], [0, 10]]));
         // Out and back.
-        assert!(!is_simple(&[
-            [0.0, 0.0],
-            [10.0, 0.0],
-            [4.0, 0.0],
-            [4.0, 5.0]
-        ]));
-        assert!(!is_simple(&[[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]]));
-        let eight = [
-            [0.0, 0.0],
-            [5.0, 5.0],
-            [10.0, 0.0],
-            [10.0, 10.0],
-            [5.0, 5.0],
-            [0.0, 10.0],
-        ];
+        assert!(!is_simple(&[[0, 0], [10, 0], [4, 0], [4, 5]]));
+        assert!(!is_simple(&[[0, 0], [10, 0], [20, 0]]));
+        let eight = [[0, 0], [5, 5], [10, 0], [10, 10], [5, 5], [0, 10]];
         assert!(!is_simple(&eight));
     }
 }

@@ -123,20 +123,31 @@ impl Tint {
             let (inside, right) = rest.split_at_mut(width);
             self.fade(left);
             self.fade(right);
-            for (pixel, bit) in inside.chunks_exact_mut(channels).zip(bits) {
-                if *bit == 0 {
-                    self.fade(pixel);
-                }
+            // From one run of clear pixels to the next.
+            let mut at = 0;
+            while let Some(first) = bits[at..].iter().position(|&bit| bit == 0) {
+                let first = at + first;
+                let length = bits[first..].iter().position(|&bit| bit != 0);
+                at = length.map_or(bits.len(), |length| first + length);
+                self.fade(&mut inside[first * channels..at * channels]);
             }
         }
         Ok(())
     }
 
     fn fade(&self, bytes: &mut [u8]) {
-        let channels = self.table.channels;
-        for pixel in bytes.chunks_exact_mut(channels) {
+        match self.table.channels {
+            3 => self.fade_pixels::<3>(bytes),
+            _ => self.fade_pixels::<1>(bytes),
+        }
+    }
+
+    fn fade_pixels<const CHANNELS: usize>(&self, bytes: &mut [u8]) {
+        let (table, _) = self.table.data.as_chunks::<CHANNELS>();
+        let (pixels, _) = bytes.as_chunks_mut::<CHANNELS>();
+        for pixel in pixels {
             for (channel, value) in pixel.iter_mut().enumerate() {
-                *value = self.table.data[usize::from(*value) * channels + channel];
+                *value = table[usize::from(*value)][channel];
             }
         }
     }

@@ -82,8 +82,12 @@ fn doubled_area(line: &[[i64; 2]]) -> i64 {
     sum.abs()
 }
 
-/// The mask of a filled polygon, its outline included; what leaves the image is cut off.
+/// The mask of a filled polygon, its outline included; what leaves the image is cut off. Fewer than three
+/// points fill nothing.
 pub fn filled(points: &[[i32; 2]], width: usize, height: usize) -> Mask {
+    if points.len() < 3 {
+        return Mask::empty(width, height);
+    }
     let range = |axis: usize, size: usize| {
         let low = points.iter().map(|p| p[axis]).min().unwrap_or(0).max(0) as usize;
         let high = points.iter().map(|p| p[axis]).max().unwrap_or(-1);

@@ -15,6 +15,8 @@
 //! # Parity
 //! `video_overlap_analysis_v1_*`, specification 4.9.
 
+use std::sync::{Arc, LazyLock};
+
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Ty, output,
 };
@@ -87,30 +89,33 @@ impl Block for OverlapAnalysis {
 fn region(detections: &Detections, row: usize) -> Region {
     let masks = detections.masks.as_ref();
     let outline = masks.and_then(|masks| longest_outline(&masks[row]));
-    let line: Vec<[f64; 2]> = outline
-        .iter()
-        .flatten()
-        .map(|p| p.map(|c| c as f64))
-        .collect();
-    if polygon::is_simple(&line) {
-        return Region::of(&line);
+    if let Some(line) = outline.filter(|line| polygon::is_simple(line)) {
+        let exact: Vec<[f64; 2]> = line.iter().map(|p| p.map(|c| c as f64)).collect();
+        return Region::of(&exact);
     }
     Region::of_box(detections.xyxy[row])
 }
 
+/// Names of a record's entries.
+static NAMES: LazyLock<[[Arc<str>; 3]; 2]> = LazyLock::new(|| {
+    ["reference", "candidate"].map(|role| {
+        ["class", "confidence", "detection_id"].map(|fact| format!("{role}_{fact}").into())
+    })
+});
+static RATIO: LazyLock<Arc<str>> = LazyLock::new(|| "overlap_ratio".into());
+
 fn record(reference: (&Detections, usize), candidate: (&Detections, usize), share: f64) -> Value {
     let mut entries = Dict::new();
-    for (role, (set, row)) in [("reference", reference), ("candidate", candidate)] {
-        let class = set.class_name(row).cloned();
-        let confidence = set.confidence.as_ref().map(|c| c[row]);
-        entries.insert(format!("{role}_class").into(), class.into());
-        entries.insert(format!("{role}_confidence").into(), confidence.into());
+    let pair = [reference, candidate];
+    for ([class, confidence, _], (set, row)) in NAMES.iter().zip(pair) {
+        entries.insert(class.clone(), set.class_name(row).cloned().into());
+        let sure = set.confidence.as_ref().map(|c| c[row]);
+        entries.insert(confidence.clone(), sure.into());
     }
-    entries.insert("overlap_ratio".into(), share.into());
-    for (role, (set, row)) in [("reference", reference), ("candidate", candidate)] {
+    entries.insert(RATIO.clone(), share.into());
+    for ([_, _, name], (set, row)) in NAMES.iter().zip(pair) {
         if let Some(id) = set.detection_id(row) {
-            let name = format!("{role}_detection_id");
-            entries.insert(name.into(), Value::Str(id.clone()));
+            entries.insert(name.clone(), Value::Str(id.clone()));
         }
     }
     Value::dict(entries)
@@ -121,7 +126,6 @@ mod tests {
     use super::*;
     use crate::blocks::bench::{Bench, boxes};
     use crate::values::Mask;
-    use std::sync::Arc;
 
     fn shares(references: Detections, candidates: Detections) -> Vec<f64> {
         let fields = [
@@ -140,6 +144,9 @@ mod tests {
         let small = || boxes(&[([5.0, 5.0, 9.0, 15.0], 0.9), ([10.0, 0.0, 12.0, 5.0], 0.9)]);
         assert_eq!(shares(large(), small()), [0.2]);
         assert_eq!(shares(small(), large()), [0.5]);
+        // A box shares all of itself with its like, wherever it lies.
+        let odd = || boxes(&[([20.3, 7.1, 60.9, 93.7], 0.9)]);
+        assert_eq!(shares(odd(), odd()), [1.0]);
     }
 
     #[test]

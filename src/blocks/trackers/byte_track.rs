@@ -4,8 +4,10 @@
 //! Ids start at 1 and are given when a track becomes active. A lost track stays matchable for one
 //! frame more than its time allows. At most [`MAX_LOST`] lost tracks are kept, the newest.
 
+mod order;
 mod track;
 
+use order::Leftovers;
 use track::{Candidate, State, Track, motion_noise};
 
 use super::association::Matcher;
@@ -63,7 +65,44 @@ struct Work {
     rest: Vec<usize>,
     unconfirmed: Vec<usize>,
     found_again: Vec<usize>,
+    /// Places in a list that are left over.
+    left: Vec<usize>,
+    leftovers: Leftovers,
+    /// Candidates in another order.
+    reordered: Vec<Candidate>,
     matcher: Matcher,
+}
+
+impl Work {
+    /// Keeps the tracks in `rest` that found no row, in the order in which the reference goes on with them
+    /// if they were `compared` with any.
+    fn keep_left(&mut self, compared: bool, unmatched: impl Fn(usize) -> bool) {
+        let rest = &self.rest;
+        self.left.clear();
+        self.left
+            .extend((0..rest.len()).filter(|&i| unmatched(rest[i])));
+        if compared {
+            self.leftovers.order(&mut self.left, rest.len());
+        }
+        for place in &mut self.left {
+            *place = rest[*place];
+        }
+        std::mem::swap(&mut self.rest, &mut self.left);
+    }
+
+    /// Keeps the certain rows that no track wanted, in the same way.
+    fn keep_free(&mut self, compared: bool) {
+        let rows = &self.high;
+        self.left.clear();
+        self.left
+            .extend((0..rows.len()).filter(|&i| !rows[i].taken));
+        if compared {
+            self.leftovers.order(&mut self.left, rows.len());
+        }
+        self.reordered.clear();
+        self.reordered.extend(self.left.iter().map(|&i| rows[i]));
+        std::mem::swap(&mut self.high, &mut self.reordered);
+    }
 }
 
 impl ByteTrack {
@@ -150,16 +189,20 @@ impl ByteTrack {
     fn match_pool(&mut self, work: &mut Work) {
         let limit = self.settings.matching;
         self.associate(&work.pool, &mut work.high, limit, true, &mut work.matcher);
-        work.rest.clear();
         work.found_again.clear();
-        for &t in &work.pool {
-            let track = &self.tracks[t];
-            match (track.last_frame == self.frame, track.state) {
-                (true, _) if track.length == 0 => work.found_again.push(t),
-                (false, State::Tracked) => work.rest.push(t),
-                _ => {}
-            }
-        }
+        let found_again = |t: &&usize| {
+            let track = &self.tracks[**t];
+            track.last_frame == self.frame && track.length == 0
+        };
+        work.found_again
+            .extend(work.pool.iter().filter(found_again));
+        let compared = !work.high.is_empty();
+        let unmatched = |t: usize| self.tracks[t].last_frame != self.frame;
+        work.rest.clear();
+        work.rest.extend_from_slice(&work.pool);
+        work.keep_left(compared, unmatched);
+        let still_tracked = |t: &usize| self.tracks[*t].state == State::Tracked;
+        work.rest.retain(still_tracked);
         self.associate(
             &work.rest,
             &mut work.low,
@@ -167,8 +210,9 @@ impl ByteTrack {
             false,
             &mut work.matcher,
         );
-        work.rest
-            .retain(|&t| self.tracks[t].last_frame != self.frame);
+        let compared = !work.low.is_empty();
+        let unmatched = |t: usize| self.tracks[t].last_frame != self.frame;
+        work.keep_left(compared, unmatched);
         for &t in &work.rest {
             self.tracks[t].state = State::Lost;
         }
@@ -176,7 +220,7 @@ impl ByteTrack {
 
     /// Matches tracks not yet active with the certain rows that are left; they get no second chance.
     fn match_unconfirmed(&mut self, work: &mut Work) {
-        work.high.retain(|candidate| !candidate.taken);
+        work.keep_free(!work.pool.is_empty());
         self.associate(
             &work.unconfirmed,
             &mut work.high,
@@ -189,6 +233,7 @@ impl ByteTrack {
                 self.tracks[t].state = State::Gone;
             }
         }
+        work.keep_free(!work.unconfirmed.is_empty());
     }
 
     /// Starts a track at each certain row that no track wanted.
@@ -199,7 +244,7 @@ impl ByteTrack {
         } else {
             activation + 0.1
         };
-        for candidate in work.high.iter().filter(|c| !c.taken) {
+        for candidate in &work.high {
             if candidate.confidence >= least {
                 self.start(candidate);
             }

@@ -14,6 +14,7 @@
 //! without masks give no zones and no predictions.
 
 mod corners;
+mod simplification;
 
 use std::sync::Arc;
 

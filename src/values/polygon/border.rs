@@ -30,13 +30,21 @@ pub(super) fn only_outline(mask: &Mask) -> Option<Vec<[i64; 2]>> {
 
 /// Number of runs of set pixels in all rows.
 fn runs(mask: &Mask) -> usize {
-    let width = mask.window()[2].max(1);
-    let begin = |row: &[u8]| -> usize {
-        let pairs = row.iter().zip(&row[1..]);
-        let inner: u32 = pairs.map(|(before, bit)| u32::from(bit & !before)).sum();
-        usize::from(row[0]) + inner as usize
+    // So many at most begin in a part of a row that a byte holds their number.
+    const PART: usize = 255;
+    let [_, _, width, _] = mask.window();
+    let rows = mask.window_bits().chunks_exact(width.max(1));
+    let inner = |row: &[u8]| -> usize {
+        let parts = row.chunks(PART).zip(row[1..].chunks(PART));
+        let begin = |(before, bits): (&[u8], &[u8])| -> u8 {
+            bits.iter()
+                .zip(before)
+                .map(|(bit, before)| bit & !before)
+                .sum()
+        };
+        parts.map(|part| usize::from(begin(part))).sum()
     };
-    mask.window_bits().chunks_exact(width).map(begin).sum()
+    rows.map(|row| usize::from(row[0]) + inner(row)).sum()
 }
 
 /// The way along the outer border of the part that the first set pixel belongs to.
@@ -49,77 +57,84 @@ struct Walk {
 
 impl Walk {
     fn around(mask: &Mask) -> Option<Self> {
-        let grid = Grid::of(mask);
         let first = mask.window_bits().iter().position(|&bit| bit != 0)?;
-        let start = [first as i64, 0];
+        let grid = Grid::of(mask);
+        let start = grid.width + 1 + first;
         let mut walk = Self {
             corners: Vec::with_capacity(64),
             beginnings: 0,
         };
         // The way comes home from the first neighbour clockwise from the left, where nothing is set.
         let clockwise = [3, 2, 1, 0, 7, 6, 5];
-        let Some(last) = clockwise.into_iter().find(|&s| grid.has(start, s)) else {
-            walk.corners.push(grid.place(start));
+        let Some(last) = clockwise.into_iter().find(|&step| grid.has(start, step)) else {
+            walk.corners.push(grid.point(start));
             walk.beginnings = 1;
             return Some(walk);
         };
         let home = grid.neighbour(start, last);
-        let (mut point, mut from, mut direction) = (start, last, (last + 4) % 8);
+        let (mut at, mut from, mut direction) = (start, last, (last + 4) % 8);
         loop {
             let mut step = (from + 1) % 8;
-            while !grid.has(point, step) {
+            while !grid.has(at, step) {
                 walk.beginnings += usize::from(step == LEFT);
                 step = (step + 1) % 8;
             }
             if step != direction {
-                walk.corners.push(grid.place(point));
+                walk.corners.push(grid.point(at));
                 direction = step;
             }
-            let next = grid.neighbour(point, step);
-            if next == start && point == home {
+            let next = grid.neighbour(at, step);
+            if next == start && at == home {
                 return Some(walk);
             }
-            (point, from) = (next, (step + 4) % 8);
+            (at, from) = (next, (step + 4) % 8);
         }
     }
 }
 
-/// The pixels of a mask's window.
-struct Grid<'a> {
-    bits: &'a [u8],
-    left: i64,
-    top: i64,
-    width: i64,
-    height: i64,
+/// The pixels of a mask's window with a clear frame around them.
+struct Grid {
+    bits: Vec<u8>,
+    width: usize,
+    /// How far in `bits` the neighbours lie, by [`STEPS`].
+    strides: [isize; 8],
+    /// Place of the first pixel of `bits` in the image.
+    origin: [i64; 2],
 }
 
-impl<'a> Grid<'a> {
-    fn of(mask: &'a Mask) -> Self {
-        let [left, top, width, height] = mask.window().map(|side| side as i64);
-        let bits = mask.window_bits();
+impl Grid {
+    fn of(mask: &Mask) -> Self {
+        let [left, top, inner, height] = mask.window();
+        let width = inner + 2;
+        let mut bits = vec![0; width * (height + 2)];
+        let rows = bits.chunks_exact_mut(width).skip(1);
+        for (row, inside) in rows.zip(mask.window_bits().chunks_exact(inner.max(1))) {
+            row[1..=inner].copy_from_slice(inside);
+        }
         Self {
             bits,
-            left,
-            top,
             width,
-            height,
+            strides: STEPS.map(|[dx, dy]| dy as isize * width as isize + dx as isize),
+            origin: [left as i64 - 1, top as i64 - 1],
         }
     }
 
-    fn neighbour(&self, [x, y]: [i64; 2], step: usize) -> [i64; 2] {
-        [x + STEPS[step][0], y + STEPS[step][1]]
+    fn neighbour(&self, at: usize, step: usize) -> usize {
+        at.wrapping_add_signed(self.strides[step % 8])
     }
 
     /// Whether a neighbour is set.
-    fn has(&self, point: [i64; 2], step: usize) -> bool {
-        let [x, y] = self.neighbour(point, step);
-        let inside = (0..self.width).contains(&x) && (0..self.height).contains(&y);
-        inside && self.bits[(y * self.width + x) as usize] != 0
+    fn has(&self, at: usize, step: usize) -> bool {
+        self.bits[self.neighbour(at, step)] != 0
     }
 
-    /// A point of the window in the image.
-    fn place(&self, [x, y]: [i64; 2]) -> [i64; 2] {
-        [self.left + x, self.top + y]
+    /// A pixel's place in the image.
+    fn point(&self, at: usize) -> [i64; 2] {
+        let [left, top] = self.origin;
+        [
+            left + (at % self.width) as i64,
+            top + (at / self.width) as i64,
+        ]
     }
 }
 
