@@ -22,23 +22,14 @@ pub static BLOCK: BlockSpec = BlockSpec {
         "CornerVisualization",
     ],
     name: "Corner Visualization",
-    family: Family::Visualization,
     about: "Draws the corners of the boxes of detections.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
-        fields::PREDICTIONS,
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+    fields: fields::colored![
+        fields::PREDICTIONS;
         fields::integer("thickness", "4").about("Thickness of the lines."),
         fields::integer("corner_length", "15").about("Length of the strokes, pixels."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Corner)),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 struct Corner;

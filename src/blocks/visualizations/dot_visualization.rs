@@ -21,24 +21,15 @@ use super::common::{self, fields};
 pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/dot_visualization@v1", "DotVisualization"],
     name: "Dot Visualization",
-    family: Family::Visualization,
     about: "Draws a dot on each detection.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
-        fields::PREDICTIONS,
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+    fields: fields::colored![
+        fields::PREDICTIONS;
         fields::position("position", "\"CENTER\""),
         fields::integer("radius", "4").about("Radius of the dot, pixels."),
         fields::integer("outline_thickness", "0").about("Thickness of a black outline."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Dot)),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 struct Dot;

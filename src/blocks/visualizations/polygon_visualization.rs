@@ -36,22 +36,13 @@ pub static V2: BlockSpec = BlockSpec {
 
 const COMMON: BlockSpec = BlockSpec {
     name: "Polygon Visualization",
-    family: Family::Visualization,
     about: "Draws the outlines of masks.",
     fields: FIELDS,
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
-const FIELDS: &[Field] = &[
-    fields::IMAGE,
-    fields::COPY_IMAGE,
-    fields::MASK_PREDICTIONS,
-    fields::COLOR_PALETTE,
-    fields::PALETTE_SIZE,
-    fields::CUSTOM_COLORS,
-    fields::COLOR_AXIS,
+const FIELDS: &[Field] = fields::colored![
+    fields::MASK_PREDICTIONS;
     fields::integer("thickness", "2").about("Thickness of the line."),
 ];
 

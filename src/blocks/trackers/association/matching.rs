@@ -34,12 +34,9 @@ impl Matcher {
         let found = self.solver.solve_matrix(size, values, |cost| {
             f64::from(if cost > limit { beyond } else { cost })
         });
-        let kept = found
-            .iter()
-            .filter(|&&(i, j)| values[i * size.1 + j] <= limit);
-        self.pairs.clear();
-        self.pairs.extend(kept);
-        &self.pairs
+        keep(&mut self.pairs, found, |i, j| {
+            values[i * size.1 + j] <= limit
+        })
     }
 
     /// The pairs with the greatest total similarity that is at least `least`, sorted by row. The limit
@@ -59,12 +56,9 @@ impl Matcher {
         let found = self
             .solver
             .solve_matrix(size, values, |value| -f64::from(value));
-        let kept = found
-            .iter()
-            .filter(|&&(i, j)| values[i * size.1 + j] >= least);
-        self.pairs.clear();
-        self.pairs.extend(kept);
-        &self.pairs
+        keep(&mut self.pairs, found, |i, j| {
+            values[i * size.1 + j] >= least
+        })
     }
 
     /// The pairs with the greatest total of overlap and a bonus, sorted by row, whose overlap is at
@@ -88,13 +82,21 @@ impl Matcher {
             |i, j| -f64::from(values[i * size.1 + j]) - f64::from(bound(j)),
             |i, j| -f64::from(values[i * size.1 + j] + bonus(i, j)),
         );
-        let kept = found
-            .iter()
-            .filter(|&&(i, j)| values[i * size.1 + j] >= least);
-        self.pairs.clear();
-        self.pairs.extend(kept);
-        &self.pairs
+        keep(&mut self.pairs, found, |i, j| {
+            values[i * size.1 + j] >= least
+        })
     }
+}
+
+/// Writes down the pairs that pass the limit.
+fn keep<'a>(
+    pairs: &'a mut Vec<(usize, usize)>,
+    found: &[(usize, usize)],
+    passes: impl Fn(usize, usize) -> bool,
+) -> &'a [(usize, usize)] {
+    pairs.clear();
+    pairs.extend(found.iter().filter(|&&(i, j)| passes(i, j)));
+    pairs
 }
 
 /// The boxes of the columns from left to right, so that each row meets only those beside it.
