@@ -136,13 +136,16 @@ struct Edge {
 impl Region {
     /// The area within a closed line that touches itself nowhere (see [`is_simple`]).
     pub fn of(points: &[[f64; 2]]) -> Self {
-        let next = points.iter().cycle().skip(1);
-        let mut edges: Vec<Edge> = points
-            .iter()
-            .zip(next)
-            .filter_map(|(p, q)| Edge::of(*p, *q))
-            .collect();
-        edges.sort_unstable_by(|a, b| a.top.total_cmp(&b.top));
+        let mut edges = Vec::with_capacity(points.len());
+        if let Some(&last) = points.last() {
+            let mut before = last;
+            for &point in points {
+                edges.extend(Edge::of(before, point));
+                before = point;
+            }
+        }
+        // An outline goes down and up: the stable sort merges such runs.
+        edges.sort_by(|a, b| a.top.total_cmp(&b.top));
         Self {
             edges,
             area: area(points),

@@ -125,7 +125,7 @@ impl Tint {
             self.fade(right);
             // From one run of clear pixels to the next.
             let mut at = 0;
-            while let Some(first) = bits[at..].iter().position(|&bit| bit == 0) {
+            while let Some(first) = first_clear(&bits[at..]) {
                 let first = at + first;
                 let length = bits[first..].iter().position(|&bit| bit != 0);
                 at = length.map_or(bits.len(), |length| first + length);
@@ -151,6 +151,14 @@ impl Tint {
             }
         }
     }
+}
+
+/// Place of the first clear pixel; eight set ones are passed over at once.
+fn first_clear(bits: &[u8]) -> Option<usize> {
+    let (eights, _) = bits.as_chunks::<8>();
+    let passed = 8 * eights.iter().take_while(|eight| **eight == [1; 8]).count();
+    let rest = bits[passed..].iter().position(|&bit| bit == 0);
+    rest.map(|place| passed + place)
 }
 
 /// The image faded towards a colour, see [`Tint`].

@@ -18,8 +18,8 @@
 
 use super::association::Matcher;
 use super::corner_track::CornerTrack;
-use super::tracking::{self, Frame, Ids, Rate, Rules, SHARE, Tracker, TrackerBlock};
-use crate::blocks::{BlockError, BlockSpec, Field, Inputs};
+use super::tracking::{self, Frame, Ids, Rate, Rules, Tracker, TrackerBlock};
+use crate::blocks::{BlockError, BlockSpec, Inputs};
 
 /// `roboflow_core/trackers_bytetrack@v1`
 pub static BLOCK: BlockSpec = BlockSpec {

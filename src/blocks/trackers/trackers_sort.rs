@@ -19,7 +19,7 @@
 use super::association::Matcher;
 use super::corner_track::CornerTrack;
 use super::tracking::{self, Frame, Ids, Rate, Rules, Tracker, TrackerBlock};
-use crate::blocks::{BlockError, BlockSpec, Field, Inputs};
+use crate::blocks::{BlockError, BlockSpec, Inputs};
 
 /// `roboflow_core/trackers_sort@v1`
 pub static BLOCK: BlockSpec = BlockSpec {

@@ -11,9 +11,8 @@
 //! Corners are cut to whole pixels. No detections leave the image as it is. On gray images the blue
 //! component of the colours is drawn.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::imaging::{Canvas, Color, pixels, trunc, trunc_box};
-use crate::values::kind;
 
 use super::common::{self, fields};
 

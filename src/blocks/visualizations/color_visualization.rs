@@ -9,11 +9,10 @@
 //! # Edge cases
 //! Where boxes overlap the last one wins.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::imaging::blend::{Ground, overlay};
 use crate::imaging::canvas::FILLED;
 use crate::imaging::{Color, Pixel, trunc_box};
-use crate::values::kind;
 
 use super::common::{self, Palette, fields};
 

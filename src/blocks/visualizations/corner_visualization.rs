@@ -9,9 +9,8 @@
 //! # Edge cases
 //! The strokes of a box smaller than they are run past each other.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::imaging::{pixels, trunc_box};
-use crate::values::kind;
 
 use super::common::{self, fields};
 

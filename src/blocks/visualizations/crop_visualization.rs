@@ -13,11 +13,11 @@
 
 use opencv::imgproc::INTER_LINEAR;
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::geometry::Anchor;
 use crate::imaging::blend::paste;
 use crate::imaging::{self, Canvas, Pixel, pixels, trunc_box};
-use crate::values::{Matrix, kind};
+use crate::values::Matrix;
 
 use super::common::{self, Palette, fields};
 

@@ -9,11 +9,10 @@
 //! # Edge cases
 //! `CENTER_OF_MASS` needs dense masks. A negative outline paints the dot black.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::geometry::Anchor;
 use crate::imaging::canvas::FILLED;
 use crate::imaging::{Color, pixels};
-use crate::values::kind;
 
 use super::common::{self, fields};
 

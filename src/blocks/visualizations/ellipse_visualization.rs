@@ -9,9 +9,8 @@
 //! # Edge cases
 //! The ellipse is twice as wide as the box.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::imaging::{pixels, trunc, trunc_box};
-use crate::values::kind;
 
 use super::common::{self, fields};
 

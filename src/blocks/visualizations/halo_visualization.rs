@@ -16,9 +16,9 @@ use std::sync::Arc;
 use opencv::core::Size;
 use opencv::imgproc;
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Field, Inputs, Output};
 use crate::imaging::{self, Canvas, Color, Region, pixels};
-use crate::values::{Mask, Matrix, kind};
+use crate::values::{Mask, Matrix};
 
 use super::common::{self, Palette, fields, masks};
 

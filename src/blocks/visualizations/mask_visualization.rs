@@ -11,9 +11,7 @@
 //! Large masks are painted first, so small ones stay visible. Without masks the image stays as it
 //! is. Masks must have the size of the image. Gray images become colour images.
 
-use crate::blocks::{
-    Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
-};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Field, Inputs, Output, Ty};
 use crate::imaging::blend::{Ground, overlay};
 use crate::values::kind;
 

@@ -11,9 +11,9 @@
 //! only, so its outline ends one pixel before the right and bottom edge, and without masks it draws
 //! the box. Version 2 takes the whole mask, and without masks draws nothing.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Field, Inputs, Output};
 use crate::imaging::{self, pixels, trunc_box};
-use crate::values::{Mask, kind};
+use crate::values::Mask;
 
 use super::common::{self, fields, masks};
 

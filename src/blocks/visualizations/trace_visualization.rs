@@ -17,13 +17,11 @@ use std::collections::VecDeque;
 use serde_json::Value as Json;
 
 use crate::blocks::state::PerStream;
-use crate::blocks::{
-    Block, BlockError, BlockSpec, Context, Family, Inputs, Output, StepProblem, output,
-};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output, StepProblem};
 use crate::definition::step::Step;
 use crate::geometry::Anchor;
 use crate::imaging::{Pixel, pixels, trunc};
-use crate::values::{Detections, kind};
+use crate::values::Detections;
 
 use super::common::{self, fields};
 

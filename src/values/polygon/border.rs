@@ -19,7 +19,7 @@ const STEPS: [[i64; 2]; 8] = [
 ];
 
 /// The place of the left neighbour in [`STEPS`].
-const LEFT: usize = 4;
+const LEFT: u32 = 4;
 
 /// The one outline of a mask; `None` if it has several, or nothing is set.
 pub(super) fn only_outline(mask: &Mask) -> Option<Vec<[i64; 2]>> {
@@ -65,8 +65,9 @@ impl Walk {
             beginnings: 0,
         };
         // The way comes home from the first neighbour clockwise from the left, where nothing is set.
+        let around = grid.around(start);
         let clockwise = [3, 2, 1, 0, 7, 6, 5];
-        let Some(last) = clockwise.into_iter().find(|&step| grid.has(start, step)) else {
+        let Some(last) = clockwise.into_iter().find(|&step| around & 1 << step != 0) else {
             walk.corners.push(grid.point(start));
             walk.beginnings = 1;
             return Some(walk);
@@ -74,11 +75,12 @@ impl Walk {
         let home = grid.neighbour(start, last);
         let (mut at, mut from, mut direction) = (start, last, (last + 4) % 8);
         loop {
-            let mut step = (from + 1) % 8;
-            while !grid.has(at, step) {
-                walk.beginnings += usize::from(step == LEFT);
-                step = (step + 1) % 8;
-            }
+            // On to the first neighbour counter-clockwise from where the way came.
+            let ahead = grid.around(at).rotate_right(from + 1);
+            let passed = ahead.trailing_zeros();
+            let step = (from + 1 + passed) % 8;
+            let left = (LEFT + 8 - 1 - from) % 8;
+            walk.beginnings += usize::from(left < passed);
             if step != direction {
                 walk.corners.push(grid.point(at));
                 direction = step;
@@ -119,13 +121,26 @@ impl Grid {
         }
     }
 
-    fn neighbour(&self, at: usize, step: usize) -> usize {
-        at.wrapping_add_signed(self.strides[step % 8])
+    fn neighbour(&self, at: usize, step: u32) -> usize {
+        at.wrapping_add_signed(self.strides[step as usize % 8])
     }
 
-    /// Whether a neighbour is set.
-    fn has(&self, at: usize, step: usize) -> bool {
-        self.bits[self.neighbour(at, step)] != 0
+    /// Which neighbours of a pixel of the mask are set: a bit for each of [`STEPS`].
+    fn around(&self, at: usize) -> u8 {
+        let row = |middle: usize| -> [u8; 3] {
+            let bits = self.bits.get(middle - 1..middle + 2);
+            bits.and_then(|bits| bits.try_into().ok())
+                .unwrap_or_default()
+        };
+        let (above, own, below) = (row(at - self.width), row(at), row(at + self.width));
+        own[2]
+            | above[2] << 1
+            | above[1] << 2
+            | above[0] << 3
+            | own[0] << 4
+            | below[0] << 5
+            | below[1] << 6
+            | below[2] << 7
     }
 
     /// A pixel's place in the image.

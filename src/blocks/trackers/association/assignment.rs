@@ -168,21 +168,35 @@ impl Assignment {
 
     /// Asks for the costs of a row until all others are above its least.
     fn learn_least(&mut self, row: usize, cost: &mut impl FnMut(usize, usize) -> f64) {
-        let promised = least_difference(self.row(row), &self.column_dual);
-        let start = row * self.columns;
-        let mut lowest = f64::INFINITY;
+        let (costs, duals) = (self.row(row), &self.column_dual);
+        let promised = least_difference(costs, duals);
+        let mut promises = costs.iter().zip(duals).map(|(cost, dual)| cost - dual);
         // First the most promising one, by which most others are ruled out.
-        for bar in [Some(promised), None] {
-            for (j, dual) in self.column_dual.iter().enumerate() {
-                let place = start + j;
-                let ruled_out = self.costs[place] - dual > bar.unwrap_or(lowest);
-                if !ruled_out && !self.known[place] {
-                    self.costs[place] = cost(row, j);
-                    self.known[place] = true;
-                    lowest = lowest.min(self.costs[place] - dual);
-                }
+        let mut lowest = match promises.position(|promise| promise == promised) {
+            Some(best) => self.learn(row, best, cost),
+            None => f64::INFINITY,
+        };
+        for j in 0..self.columns {
+            let ruled_out = self.costs[row * self.columns + j] - self.column_dual[j] > lowest;
+            if !ruled_out {
+                lowest = lowest.min(self.learn(row, j, cost));
             }
         }
+    }
+
+    /// Asks for a cost if it is not known; how far it is above the column's dual.
+    fn learn(
+        &mut self,
+        row: usize,
+        column: usize,
+        cost: &mut impl FnMut(usize, usize) -> f64,
+    ) -> f64 {
+        let place = row * self.columns + column;
+        if !self.known[place] {
+            self.costs[place] = cost(row, column);
+            self.known[place] = true;
+        }
+        self.costs[place] - self.column_dual[column]
     }
 
     fn row(&self, row: usize) -> &[f64] {

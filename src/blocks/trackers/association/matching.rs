@@ -11,6 +11,8 @@ pub type Corners = [f64; 4];
 pub struct Matcher {
     overlaps: Overlaps,
     values: Vec<f32>,
+    /// The most that each column's bonus can be.
+    bounds: Vec<f64>,
     solver: Assignment,
     pairs: Vec<(usize, usize)>,
 }
@@ -75,11 +77,13 @@ impl Matcher {
     ) -> &[(usize, usize)] {
         self.overlaps
             .fill(&mut self.values, size, row, column, |overlap, _| overlap);
-        let values = &self.values;
+        self.bounds.clear();
+        self.bounds.extend((0..size.1).map(|j| f64::from(bound(j))));
+        let (values, bounds) = (&self.values, &self.bounds);
         let found = self.solver.solve_lazily(
             size.0,
             size.1,
-            |i, j| -f64::from(values[i * size.1 + j]) - f64::from(bound(j)),
+            |i, j| -f64::from(values[i * size.1 + j]) - bounds[j],
             |i, j| -f64::from(values[i * size.1 + j] + bonus(i, j)),
         );
         keep(&mut self.pairs, found, |i, j| {
