@@ -86,8 +86,10 @@ mod tests {
         assert!(!line.spans([-0.1, 10.0]) && !line.spans([100.1, 10.0]));
     }
 
+    type Judged = ([f64; 2], [f64; 2], [f64; 2], bool);
+
     /// Ends of a line, a point on a normal through one of them, and whether it lies between.
-    const POINTS_ON_NORMALS: [([f64; 2], [f64; 2], [f64; 2], bool); 12] = [
+    const POINTS_ON_NORMALS: [Judged; 12] = [
         ([150.0, 370.0], [340.0, 80.0], [50.0, -110.0], true),
         ([400.0, 370.0], [40.0, 380.0], [410.0, 730.0], false),
         ([160.0, 350.0], [140.0, 120.0], [-90.0, 140.0], false),
