@@ -270,7 +270,7 @@ impl Figures {
         let mut inner = self.inner();
         inner.latency.saturating_record(micros(result.latency));
         inner.wait.saturating_record(micros(result.waited));
-        inner.definition = Some(result.generation.stamp.hash);
+        inner.definition = Some(result.generation.provenance.hash());
         if inner.recent.len() == REMEMBERED {
             inner.recent.pop_front();
         }

@@ -164,10 +164,12 @@ impl Chain {
         chains: &Sender<Receiver<Item>>,
     ) -> std::io::Result<(Self, Assembler, Arc<Generation>)> {
         let Replacement {
-            engine,
-            stamp,
+            mut engine,
+            provenance,
             image_input,
         } = definition;
+        let stamp = provenance.stamp();
+        engine.name_definition(stamp.to_json(stamp.fetched_at));
         let plan = engine.plan().clone();
         let (assembler, stages) = engine.into_stages();
         let kept = previous.map(|(_, old)| PlanDifference::between(&old.plan, &plan).kept);
@@ -200,7 +202,7 @@ impl Chain {
         let _ = chains.send(next);
         let generation = Arc::new(Generation {
             plan,
-            stamp,
+            provenance,
             image_input,
             elements: OnceLock::new(),
         });

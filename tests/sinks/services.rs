@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use millrace::delivery::{RetryPolicy, Settings};
+use millrace::delivery::outbox::OutboxSettings;
+use millrace::delivery::{Dispatcher, RetryPolicy, Settings};
 use millrace::values::{Detections, Image, Matrix, Value};
 use serde_json::{Value as Json, json};
 
@@ -469,4 +470,74 @@ fn events_go_to_a_local_store_and_its_refusals_are_told() {
     assert_eq!(call.header("x-api-key"), "st0re");
     assert_eq!(call.json()["event_schema"], "quality_check");
     assert!(call.json()["images"][0]["base64Image"].is_string());
+}
+
+#[test]
+fn a_step_that_waits_has_its_answer_and_its_event_is_kept_if_it_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(|call, number, base| match number {
+        2 => (503, json!({})),
+        _ => platform(call, number, base),
+    });
+    let (id, mut fields) = upload(1);
+    fields["fire_and_forget"] = json!(false);
+    let dispatcher = Dispatcher::with_outbox(queueing(), OutboxSettings::new(folder.path()));
+    let sinks = all_at(&service.url());
+    let mut sink = SinkStep::delivering(&id, fields, sinks, dispatcher)
+        .put("images", image())
+        .put("predictions", boxes());
+    let done = "Successfully registered image and annotation";
+    assert_eq!(sink.run(), (false, done.into()));
+    sink = sink
+        .put("predictions", Value::None)
+        .put("image_name", "twice".into());
+    let (error, text) = sink.run();
+    assert!(
+        error && text.ends_with("response code: 503; the event is kept and sent again"),
+        "{text}"
+    );
+    let counts = sink.services.dispatcher.close(Duration::from_secs(20));
+    assert_eq!(
+        (counts.delivered, counts.retried, counts.waiting),
+        (2, 1, 0)
+    );
+    sink.clock.advance(Duration::from_secs(1));
+    let calls = service.calls();
+    let key = |i: usize| calls[i].header("idempotency-key");
+    assert_eq!((calls.len(), key(2)), (4, key(3)));
+}
+
+#[test]
+fn requests_of_sinks_name_the_definition_that_made_them() {
+    let service = Service::start(platform);
+    let fields = json!({"predictions": null, "field_name": "line", "field_value": "7"});
+    let mut sink = step("RoboflowCustomMetadata", fields, &service).put("predictions", boxes());
+    sink.services.definition = json!({"hash": "d86e34748e80", "source": "file"}).into();
+    assert!(!sink.run().0);
+    for call in service.calls() {
+        let stamp = call.header("x-millrace-definition");
+        assert_eq!(stamp, "hash=d86e34748e80; source=file");
+    }
+}
+
+#[test]
+fn a_gateway_is_asked_in_place_of_the_platform_and_the_workspace_once() {
+    let service = Service::start(|call, _, _| {
+        let ask = call.query.contains("%2F%3Fapi_key");
+        (200, json!({"workspace": if ask { "ws" } else { "" }}))
+    });
+    let mut sinks = all_at("http://platform.invalid");
+    sinks.gateway = Some(format!("{}/", service.url()).parse().unwrap());
+    let fields = json!({"predictions": null, "field_name": "line", "field_value": "7"});
+    let id = "RoboflowCustomMetadata";
+    let mut sink = SinkStep::new(id, fields, sinks, waiting()).put("predictions", boxes());
+    for _ in 0..3 {
+        let (error, text) = sink.run();
+        assert!(!error, "{text}");
+    }
+    let posted = "POST /proxy";
+    assert_eq!(service.lines(), ["GET /proxy", posted, posted, posted]);
+    let asked = &service.calls()[1].query;
+    let target = "url=http%3A%2F%2Fplatform.invalid%2Fws%2Finference-stats%2Fmetadata%3F";
+    assert!(asked.starts_with(target), "{asked}");
 }
