@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Block, BlockError, BlockSpec, Context, Inputs, Output, Row, Services};
-use crate::clock::ManualClock;
-use crate::definition::step::{FieldValue, Step};
+use super::query::trial::{self, Host};
+use super::{Block, BlockError, BlockSpec, Inputs, Output, Row};
+use crate::definition::step::FieldValue;
 use crate::values::{Detections, Image, Matrix, Timestamp, Value, VideoMetadata};
 
 /// A block with literal values in its fields.
@@ -12,52 +12,34 @@ pub(crate) struct Bench {
     spec: &'static BlockSpec,
     block: Box<dyn Block>,
     values: Vec<Value>,
-    services: Services,
-    clock: Arc<ManualClock>,
+    host: Host,
     stream: Arc<str>,
 }
 
 impl Bench {
     /// The block with these fields; the others have their defaults.
     pub(crate) fn new(spec: &'static BlockSpec, fields: &[(&str, serde_json::Value)]) -> Self {
-        let literal = |field: &super::Field| {
-            let given = fields.iter().find(|(name, _)| *name == field.name);
-            let default = field.default.map(|d| serde_json::from_str(d).unwrap());
-            FieldValue::literal(
-                given
-                    .map(|(_, v)| v.clone())
-                    .or(default)
-                    .unwrap_or_default(),
-            )
-        };
-        let step = Step {
-            name: "step".into(),
-            type_tag: spec.type_id().to_owned(),
-            spec,
-            values: spec.fields.iter().map(literal).collect(),
-        };
-        let clock = Arc::new(ManualClock::default());
-        let services = Services {
-            clock: clock.clone(),
-            ..Services::default()
-        };
+        let given = fields
+            .iter()
+            .map(|(name, v)| ((*name).to_owned(), v.clone()));
+        let step = trial::step(spec, serde_json::Value::Object(given.collect()));
+        let host = Host::default();
         let values = step.values.iter().map(|v| match v {
             FieldValue::Literal(_, value) => value.clone(),
             _ => Value::None,
         });
         Self {
             values: values.collect(),
-            block: (spec.build)(&step, &services).unwrap(),
+            block: (spec.build)(&step, &host.services).unwrap(),
             spec,
-            services,
-            clock,
+            host,
             stream: "".into(),
         }
     }
 
     /// Moves the clock forward.
     pub(crate) fn wait(&self, seconds: u64) {
-        self.clock.advance(std::time::Duration::from_secs(seconds));
+        self.host.advance(seconds as f64);
     }
 
     /// Further runs belong to this stream.
@@ -67,7 +49,7 @@ impl Bench {
 
     /// The same block using the cache of another bench.
     pub(crate) fn sharing_cache(mut self, other: &Self) -> Self {
-        self.services.cache = other.services.cache.clone();
+        self.host.services.cache = other.host.services.cache.clone();
         self
     }
 
@@ -102,13 +84,8 @@ impl Bench {
         for (name, value) in fields {
             self.values[self.spec.field_index(name).unwrap()] = value.clone();
         }
-        let cx = Context {
-            step: "step",
-            stream: &self.stream,
-            services: &self.services,
-        };
         let inputs = Inputs::new(self.spec, &self.values);
-        self.block.run(&inputs, &cx)
+        self.block.run(&inputs, &self.host.cx(&self.stream))
     }
 }
 

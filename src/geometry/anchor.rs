@@ -21,6 +21,9 @@ pub const NAMES: &[&str] = &[
     "CENTER_OF_MASS",
 ];
 
+/// The names of those that need no mask.
+pub const ON_BOX: &[&str] = NAMES.split_at(NAMES.len() - 1).0;
+
 /// Which point of a box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {

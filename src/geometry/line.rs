@@ -43,13 +43,18 @@ impl Line {
     }
 
     /// Whether a point lies between the two normals through the ends.
+    ///
+    /// The normals are taken as from an end to a point beside it, which rounds as `supervision` does: it
+    /// decides for points that lie exactly on a normal.
     pub fn spans(&self, [x, y]: [f64; 2]) -> bool {
         let [dx, dy] = self.direction();
-        let length = dx.hypot(dy);
-        let (px, py) = (-dy / length, dx / length);
-        let before = px * (y - self.start[1]) - py * (x - self.start[0]);
-        let after = -(px * (y - self.end[1]) - py * (x - self.end[0]));
-        (before > 0.0) == (after > 0.0)
+        let length = (dx * dx + dy * dy).sqrt();
+        let (px, py) = (-(dy / length), dx / length);
+        let beyond = |end: [f64; 2], px: f64, py: f64| {
+            let (nx, ny) = (end[0] + px - end[0], end[1] + py - end[1]);
+            nx * (y - end[1]) - ny * (x - end[0]) > 0.0
+        };
+        beyond(self.start, px, py) == beyond(self.end, -px, -py)
     }
 
     /// On which side a point lies; a point on the line counts as right.
@@ -79,6 +84,33 @@ mod tests {
         assert_eq!(line.side([50.0, 10.0]), Side::Right);
         assert!(line.spans([0.0, 500.0]) && line.spans([100.0, -5.0]));
         assert!(!line.spans([-0.1, 10.0]) && !line.spans([100.1, 10.0]));
+    }
+
+    type Judged = ([f64; 2], [f64; 2], [f64; 2], bool);
+
+    /// Ends of a line, a point on a normal through one of them, and whether it lies between.
+    const POINTS_ON_NORMALS: [Judged; 12] = [
+        ([150.0, 370.0], [340.0, 80.0], [50.0, -110.0], true),
+        ([400.0, 370.0], [40.0, 380.0], [410.0, 730.0], false),
+        ([160.0, 350.0], [140.0, 120.0], [-90.0, 140.0], false),
+        ([250.0, 400.0], [90.0, 140.0], [-10.0, 560.0], false),
+        ([0.0, 40.0], [100.0, 370.0], [-330.0, 140.0], true),
+        ([10.0, 170.0], [300.0, 380.0], [510.0, 90.0], true),
+        ([250.0, 360.0], [280.0, 80.0], [420.0, 95.0], true),
+        ([20.0, 80.0], [310.0, 130.0], [360.0, -160.0], true),
+        ([400.0, 190.0], [260.0, 320.0], [130.0, 180.0], true),
+        ([140.0, 210.0], [10.0, 170.0], [180.0, 80.0], false),
+        ([340.0, 360.0], [360.0, 60.0], [640.0, 380.0], true),
+        ([180.0, 70.0], [40.0, 300.0], [-75.0, 230.0], true),
+    ];
+
+    /// Answers of `supervision` 0.30.9 for points on the normals of slanted lines.
+    #[test]
+    fn points_on_a_normal_are_judged_by_how_it_rounds() {
+        for (start, end, point, between) in POINTS_ON_NORMALS {
+            let line = Line::new(start, end).unwrap();
+            assert_eq!(line.spans(point), between, "{start:?} {end:?} {point:?}");
+        }
     }
 
     #[test]

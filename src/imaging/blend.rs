@@ -68,26 +68,102 @@ pub fn mix(
     )
 }
 
-/// The image faded towards a colour: `image * (1 - opacity) + colour * opacity`. A gray image takes the
-/// blue of the colour.
+/// Fades pixels towards a colour: `pixel * (1 - opacity) + colour * opacity`. Gray ones take the blue of
+/// the colour.
+pub struct Tint {
+    /// What each value of each channel becomes: 256 pixels.
+    table: Matrix,
+}
+
+impl Tint {
+    /// For images of so many channels.
+    pub fn new(color: Color, opacity: f64, channels: usize) -> opencv::Result<Self> {
+        let channels = channels.min(3);
+        let ramp = (0..=u8::MAX).flat_map(|v| std::iter::repeat_n(v, channels));
+        let values = Matrix {
+            width: 256,
+            height: 1,
+            channels,
+            data: ramp.collect(),
+        };
+        let flat = Matrix::filled(256, 1, &color.bgr()[..channels]);
+        let (from, to) = (view(&values)?, view(&flat)?);
+        let table = produce(256, 1, channels, |out| {
+            add_weighted(&from, 1.0 - opacity, &to, opacity, 0.0, out, -1)
+        })?;
+        Ok(Self { table })
+    }
+
+    /// The image, faded all over.
+    pub fn applied(&self, pixels: &Matrix) -> opencv::Result<Matrix> {
+        let (source, table) = (view(pixels)?, view(&self.table)?);
+        produce(pixels.width, pixels.height, pixels.channels, |out| {
+            lut(&source, &table, out)
+        })
+    }
+
+    /// Fades the pixels that a mask of the image's size does not cover.
+    pub fn apply_outside(&self, pixels: &mut Matrix, mask: &Mask) -> opencv::Result<()> {
+        let channels = pixels.channels;
+        if channels != self.table.channels {
+            return Err(super::unsupported(channels));
+        }
+        let [x, y, width, height] = mask.window().map(|side| side * channels);
+        let mut bits = mask.window_bits().chunks_exact((width / channels).max(1));
+        let rows = y / channels..(y + height) / channels;
+        let lines = pixels
+            .data
+            .chunks_exact_mut((pixels.width * channels).max(1));
+        for (row, line) in lines.enumerate() {
+            let Some(bits) = rows.contains(&row).then(|| bits.next()).flatten() else {
+                self.fade(line);
+                continue;
+            };
+            let (left, rest) = line.split_at_mut(x);
+            let (inside, right) = rest.split_at_mut(width);
+            self.fade(left);
+            self.fade(right);
+            // From one run of clear pixels to the next.
+            let mut at = 0;
+            while let Some(first) = first_clear(&bits[at..]) {
+                let first = at + first;
+                let length = bits[first..].iter().position(|&bit| bit != 0);
+                at = length.map_or(bits.len(), |length| first + length);
+                self.fade(&mut inside[first * channels..at * channels]);
+            }
+        }
+        Ok(())
+    }
+
+    fn fade(&self, bytes: &mut [u8]) {
+        match self.table.channels {
+            3 => self.fade_pixels::<3>(bytes),
+            _ => self.fade_pixels::<1>(bytes),
+        }
+    }
+
+    fn fade_pixels<const CHANNELS: usize>(&self, bytes: &mut [u8]) {
+        let (table, _) = self.table.data.as_chunks::<CHANNELS>();
+        let (pixels, _) = bytes.as_chunks_mut::<CHANNELS>();
+        for pixel in pixels {
+            for (channel, value) in pixel.iter_mut().enumerate() {
+                *value = table[usize::from(*value)][channel];
+            }
+        }
+    }
+}
+
+/// Place of the first clear pixel; eight set ones are passed over at once.
+fn first_clear(bits: &[u8]) -> Option<usize> {
+    let (eights, _) = bits.as_chunks::<8>();
+    let passed = 8 * eights.iter().take_while(|eight| **eight == [1; 8]).count();
+    let rest = bits[passed..].iter().position(|&bit| bit == 0);
+    rest.map(|place| passed + place)
+}
+
+/// The image faded towards a colour, see [`Tint`].
 pub fn tinted(pixels: &Matrix, color: Color, opacity: f64) -> opencv::Result<Matrix> {
-    let channels = pixels.channels.min(3);
-    let ramp = (0..=u8::MAX).flat_map(|v| std::iter::repeat_n(v, channels));
-    let table = Matrix {
-        width: 256,
-        height: 1,
-        channels,
-        data: ramp.collect(),
-    };
-    let flat = Matrix::filled(256, 1, &color.bgr()[..channels]);
-    let (from, to) = (view(&table)?, view(&flat)?);
-    let table = produce(256, 1, channels, |out| {
-        add_weighted(&from, 1.0 - opacity, &to, opacity, 0.0, out, -1)
-    })?;
-    let (source, table) = (view(pixels)?, view(&table)?);
-    produce(pixels.width, pixels.height, pixels.channels, |out| {
-        lut(&source, &table, out)
-    })
+    Tint::new(color, opacity, pixels.channels)?.applied(pixels)
 }
 
 /// Copies the pixels of `from` at the set pixels of a mask; both images and the mask have one size.
@@ -142,6 +218,14 @@ mod tests {
         let mask = Mask::from_window(3, 2, [1, 0, 1, 2], &[1, 1]);
         copy_masked(&mut part, &tinted, &mask).unwrap();
         assert_eq!(part.data[..9], [60, 60, 60, 18, 196, 18, 60, 60, 60]);
+        let mut rest = image.clone();
+        let tint = Tint::new(Color::hex(0x00_ff00), 0.7, 3).unwrap();
+        tint.apply_outside(&mut rest, &mask).unwrap();
+        assert_eq!(rest.data[..9], [18, 196, 18, 60, 60, 60, 18, 196, 18]);
+        tint.apply_outside(&mut rest, &Mask::empty(3, 2)).unwrap();
+        assert_eq!(rest.data[3..6], [18, 196, 18]);
+        let mut gray = Matrix::filled(3, 2, &[60]);
+        assert!(tint.apply_outside(&mut gray, &mask).is_err());
     }
 
     #[test]

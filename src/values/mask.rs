@@ -43,27 +43,31 @@ impl Mask {
     pub fn from_window(width: usize, height: usize, window: [usize; 4], data: &[u8]) -> Self {
         let [wx, wy, ww, wh] = window;
         debug_assert!(wx + ww <= width && wy + wh <= height && data.len() == ww * wh);
-        let (mut x1, mut y1, mut x2, mut y2) = (ww, wh, 0, 0);
-        for (y, row) in data.chunks_exact(ww.max(1)).enumerate() {
-            let Some(first) = row.iter().position(|&b| b != 0) else {
-                continue;
-            };
-            let last = row.iter().rposition(|&b| b != 0).unwrap_or(first);
-            x1 = x1.min(first);
-            x2 = x2.max(last + 1);
-            y1 = y1.min(y);
-            y2 = y + 1;
+        let rows = data.chunks_exact(ww.max(1));
+        // Which columns have a set pixel: found for all columns of a row at once.
+        let mut columns = vec![0; ww];
+        let (mut y1, mut y2) = (wh, 0);
+        for (y, row) in rows.enumerate() {
+            if row.iter().fold(0, |all, b| all | b) != 0 {
+                y1 = y1.min(y);
+                y2 = y + 1;
+            }
+            for (column, b) in columns.iter_mut().zip(row) {
+                *column |= b;
+            }
         }
-        if x1 >= x2 {
+        let Some(x1) = columns.iter().position(|&b| b != 0) else {
             return Self::empty(width, height);
-        }
-        let mut bits = Vec::with_capacity((x2 - x1) * (y2 - y1));
-        for y in y1..y2 {
-            bits.extend(
-                data[y * ww + x1..y * ww + x2]
-                    .iter()
-                    .map(|&b| u8::from(b != 0)),
-            );
+        };
+        let x2 = columns
+            .iter()
+            .rposition(|&b| b != 0)
+            .map_or(ww, |last| last + 1);
+        let mut bits = vec![0; (x2 - x1) * (y2 - y1)];
+        for (own, y) in bits.chunks_exact_mut(x2 - x1).zip(y1..) {
+            for (bit, b) in own.iter_mut().zip(&data[y * ww + x1..]) {
+                *bit = u8::from(*b != 0);
+            }
         }
         Self {
             width,

@@ -1,5 +1,7 @@
 //! Between masks and polygons, as OpenCV draws and follows outlines.
 
+mod border;
+
 use opencv::core::{Mat, Point, Scalar, Vector};
 use opencv::imgproc::{self, CHAIN_APPROX_SIMPLE, LINE_8, RETR_TREE};
 
@@ -7,6 +9,14 @@ use super::{Mask, Value};
 
 /// All outlines of a mask, outer and inner, in OpenCV's order; straight runs have only their ends.
 pub fn outlines(mask: &Mask) -> Vec<Vec<[i64; 2]>> {
+    match border::only_outline(mask) {
+        Some(line) => vec![line],
+        None => all_outlines(mask),
+    }
+}
+
+/// The same for masks of any number of parts and holes.
+fn all_outlines(mask: &Mask) -> Vec<Vec<[i64; 2]>> {
     let [x, y, width, height] = mask.window();
     let mut found: Vector<Vector<Point>> = Vector::new();
     let followed =
@@ -72,8 +82,12 @@ fn doubled_area(line: &[[i64; 2]]) -> i64 {
     sum.abs()
 }
 
-/// The mask of a filled polygon, its outline included; what leaves the image is cut off.
+/// The mask of a filled polygon, its outline included; what leaves the image is cut off. Fewer than three
+/// points fill nothing.
 pub fn filled(points: &[[i32; 2]], width: usize, height: usize) -> Mask {
+    if points.len() < 3 {
+        return Mask::empty(width, height);
+    }
     let range = |axis: usize, size: usize| {
         let low = points.iter().map(|p| p[axis]).min().unwrap_or(0).max(0) as usize;
         let high = points.iter().map(|p| p[axis]).max().unwrap_or(-1);

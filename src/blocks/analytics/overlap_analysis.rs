@@ -15,12 +15,15 @@
 //! # Parity
 //! `video_overlap_analysis_v1_*`, specification 4.9.
 
+use std::sync::{Arc, LazyLock};
+
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Ty, output,
 };
-use crate::geometry::{iou, polygon};
+use crate::geometry::iou;
+use crate::geometry::polygon::{self, Region};
 use crate::row;
-use crate::values::polygon::outlines;
+use crate::values::polygon::longest_outline;
 use crate::values::{Detections, Dict, Value, kind};
 
 const BOXES: &[Ty] = &[Ty::Selector(&[
@@ -60,18 +63,18 @@ impl Block for OverlapAnalysis {
         let candidates = inputs.detections("candidate_predictions")?;
         let least = inputs.float("min_overlap")?;
         let shapes: Vec<_> = (0..candidates.len())
-            .map(|r| shape(candidates, r))
+            .map(|row| region(candidates, row))
             .collect();
         let mut overlaps = Vec::new();
         for reference in 0..references.len() {
-            let own = shape(references, reference);
-            let area = polygon::area(&own);
+            let own = region(references, reference);
+            let area = own.area();
             for (candidate, other) in shapes.iter().enumerate() {
                 let boxes = (&references.xyxy[reference], &candidates.xyxy[candidate]);
                 if iou(boxes.0, boxes.1) == 0.0 || area <= 0.0 {
                     continue;
                 }
-                let share = polygon::shared_area(&own, other) / area;
+                let share = own.shared_area(other) / area;
                 if share >= least {
                     let pair = ((&**references, reference), (&**candidates, candidate));
                     overlaps.push(record(pair.0, pair.1, share));
@@ -82,36 +85,37 @@ impl Block for OverlapAnalysis {
     }
 }
 
-/// The outline of a row's mask, or its box.
-fn shape(detections: &Detections, row: usize) -> Vec<[f64; 2]> {
-    let lines = detections.masks.as_ref().map(|masks| outlines(&masks[row]));
-    let mut longest: Vec<[i64; 2]> = Vec::new();
-    for line in lines.into_iter().flatten() {
-        if line.len() >= 3 && line.len() > longest.len() {
-            longest = line;
-        }
+/// What the outline of a row's mask encloses, or its box.
+fn region(detections: &Detections, row: usize) -> Region {
+    let masks = detections.masks.as_ref();
+    let outline = masks.and_then(|masks| longest_outline(&masks[row]));
+    if let Some(line) = outline.filter(|line| polygon::is_simple(line)) {
+        let exact: Vec<[f64; 2]> = line.iter().map(|p| p.map(|c| c as f64)).collect();
+        return Region::of(&exact);
     }
-    let line: Vec<[f64; 2]> = longest.iter().map(|p| p.map(|c| c as f64)).collect();
-    if polygon::is_simple(&line) {
-        return line;
-    }
-    let [x1, y1, x2, y2] = detections.xyxy[row];
-    vec![[x1, y1], [x2, y1], [x2, y2], [x1, y2]]
+    Region::of_box(detections.xyxy[row])
 }
+
+/// Names of a record's entries.
+static NAMES: LazyLock<[[Arc<str>; 3]; 2]> = LazyLock::new(|| {
+    ["reference", "candidate"].map(|role| {
+        ["class", "confidence", "detection_id"].map(|fact| format!("{role}_{fact}").into())
+    })
+});
+static RATIO: LazyLock<Arc<str>> = LazyLock::new(|| "overlap_ratio".into());
 
 fn record(reference: (&Detections, usize), candidate: (&Detections, usize), share: f64) -> Value {
     let mut entries = Dict::new();
-    for (role, (set, row)) in [("reference", reference), ("candidate", candidate)] {
-        let class = set.class_name(row).cloned();
-        let confidence = set.confidence.as_ref().map(|c| c[row]);
-        entries.insert(format!("{role}_class").into(), class.into());
-        entries.insert(format!("{role}_confidence").into(), confidence.into());
+    let pair = [reference, candidate];
+    for ([class, confidence, _], (set, row)) in NAMES.iter().zip(pair) {
+        entries.insert(class.clone(), set.class_name(row).cloned().into());
+        let sure = set.confidence.as_ref().map(|c| c[row]);
+        entries.insert(confidence.clone(), sure.into());
     }
-    entries.insert("overlap_ratio".into(), share.into());
-    for (role, (set, row)) in [("reference", reference), ("candidate", candidate)] {
+    entries.insert(RATIO.clone(), share.into());
+    for ([_, _, name], (set, row)) in NAMES.iter().zip(pair) {
         if let Some(id) = set.detection_id(row) {
-            let name = format!("{role}_detection_id");
-            entries.insert(name.into(), Value::Str(id.clone()));
+            entries.insert(name.clone(), Value::Str(id.clone()));
         }
     }
     Value::dict(entries)
@@ -122,7 +126,6 @@ mod tests {
     use super::*;
     use crate::blocks::bench::{Bench, boxes};
     use crate::values::Mask;
-    use std::sync::Arc;
 
     fn shares(references: Detections, candidates: Detections) -> Vec<f64> {
         let fields = [
@@ -141,6 +144,9 @@ mod tests {
         let small = || boxes(&[([5.0, 5.0, 9.0, 15.0], 0.9), ([10.0, 0.0, 12.0, 5.0], 0.9)]);
         assert_eq!(shares(large(), small()), [0.2]);
         assert_eq!(shares(small(), large()), [0.5]);
+        // A box shares all of itself with its like, wherever it lies.
+        let odd = || boxes(&[([20.3, 7.1, 60.9, 93.7], 0.9)]);
+        assert_eq!(shares(odd(), odd()), [1.0]);
     }
 
     #[test]

@@ -262,11 +262,11 @@ impl<'a> Vote<'a> {
     ) -> Result<Option<Member>, BlockError> {
         let mut best: Option<(f32, Member)> = None;
         for candidate in 0..other.len() {
-            if self.class_aware && set.class_name(row) != other.class_name(candidate) {
-                continue;
-            }
             let overlap = iou(&set.xyxy[row], &other.xyxy[candidate]);
             if overlap <= self.overlap || best.as_ref().is_some_and(|(most, _)| overlap <= *most) {
+                continue;
+            }
+            if self.class_aware && set.class_name(row) != other.class_name(candidate) {
                 continue;
             }
             let member = Member::of(other, candidate)?;

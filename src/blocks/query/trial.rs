@@ -129,7 +129,10 @@ pub(crate) fn step(spec: &'static BlockSpec, fields: Json) -> Step {
         .iter()
         .map(|field| match fields.get(field.name) {
             Some(json) => field_value(json),
-            None => field_value(&serde_json::from_str(field.default.unwrap()).unwrap()),
+            None => {
+                let default = field.default.unwrap_or("null");
+                field_value(&serde_json::from_str(default).unwrap())
+            }
         });
     Step {
         name: "step".into(),

@@ -4,8 +4,10 @@
 //! Ids start at 1 and are given when a track becomes active. A lost track stays matchable for one
 //! frame more than its time allows. At most [`MAX_LOST`] lost tracks are kept, the newest.
 
+mod order;
 mod track;
 
+use order::Leftovers;
 use track::{Candidate, State, Track, motion_noise};
 
 use super::association::Matcher;
@@ -63,9 +65,44 @@ struct Work {
     rest: Vec<usize>,
     unconfirmed: Vec<usize>,
     found_again: Vec<usize>,
-    /// Corners of the tracks in `pool`.
-    places: Vec<[f64; 4]>,
+    /// Places in a list that are left over.
+    left: Vec<usize>,
+    leftovers: Leftovers,
+    /// Candidates in another order.
+    reordered: Vec<Candidate>,
     matcher: Matcher,
+}
+
+impl Work {
+    /// Keeps the tracks in `rest` that found no row, in the order in which the reference goes on with them
+    /// if they were `compared` with any.
+    fn keep_left(&mut self, compared: bool, unmatched: impl Fn(usize) -> bool) {
+        let rest = &self.rest;
+        self.left.clear();
+        self.left
+            .extend((0..rest.len()).filter(|&i| unmatched(rest[i])));
+        if compared {
+            self.leftovers.order(&mut self.left, rest.len());
+        }
+        for place in &mut self.left {
+            *place = rest[*place];
+        }
+        std::mem::swap(&mut self.rest, &mut self.left);
+    }
+
+    /// Keeps the certain rows that no track wanted, in the same way.
+    fn keep_free(&mut self, compared: bool) {
+        let rows = &self.high;
+        self.left.clear();
+        self.left
+            .extend((0..rows.len()).filter(|&i| !rows[i].taken));
+        if compared {
+            self.leftovers.order(&mut self.left, rows.len());
+        }
+        self.reordered.clear();
+        self.reordered.extend(self.left.iter().map(|&i| rows[i]));
+        std::mem::swap(&mut self.high, &mut self.reordered);
+    }
 }
 
 impl ByteTrack {
@@ -152,16 +189,20 @@ impl ByteTrack {
     fn match_pool(&mut self, work: &mut Work) {
         let limit = self.settings.matching;
         self.associate(&work.pool, &mut work.high, limit, true, &mut work.matcher);
-        work.rest.clear();
         work.found_again.clear();
-        for &t in &work.pool {
-            let track = &self.tracks[t];
-            match (track.last_frame == self.frame, track.state) {
-                (true, _) if track.length == 0 => work.found_again.push(t),
-                (false, State::Tracked) => work.rest.push(t),
-                _ => {}
-            }
-        }
+        let found_again = |t: &&usize| {
+            let track = &self.tracks[**t];
+            track.last_frame == self.frame && track.length == 0
+        };
+        work.found_again
+            .extend(work.pool.iter().filter(found_again));
+        let compared = !work.high.is_empty();
+        let unmatched = |t: usize| self.tracks[t].last_frame != self.frame;
+        work.rest.clear();
+        work.rest.extend_from_slice(&work.pool);
+        work.keep_left(compared, unmatched);
+        let still_tracked = |t: &usize| self.tracks[*t].state == State::Tracked;
+        work.rest.retain(still_tracked);
         self.associate(
             &work.rest,
             &mut work.low,
@@ -169,8 +210,9 @@ impl ByteTrack {
             false,
             &mut work.matcher,
         );
-        work.rest
-            .retain(|&t| self.tracks[t].last_frame != self.frame);
+        let compared = !work.low.is_empty();
+        let unmatched = |t: usize| self.tracks[t].last_frame != self.frame;
+        work.keep_left(compared, unmatched);
         for &t in &work.rest {
             self.tracks[t].state = State::Lost;
         }
@@ -178,7 +220,7 @@ impl ByteTrack {
 
     /// Matches tracks not yet active with the certain rows that are left; they get no second chance.
     fn match_unconfirmed(&mut self, work: &mut Work) {
-        work.high.retain(|candidate| !candidate.taken);
+        work.keep_free(!work.pool.is_empty());
         self.associate(
             &work.unconfirmed,
             &mut work.high,
@@ -191,6 +233,7 @@ impl ByteTrack {
                 self.tracks[t].state = State::Gone;
             }
         }
+        work.keep_free(!work.unconfirmed.is_empty());
     }
 
     /// Starts a track at each certain row that no track wanted.
@@ -201,7 +244,7 @@ impl ByteTrack {
         } else {
             activation + 0.1
         };
-        for candidate in work.high.iter().filter(|c| !c.taken) {
+        for candidate in &work.high {
             if candidate.confidence >= least {
                 self.start(candidate);
             }
@@ -219,17 +262,21 @@ impl ByteTrack {
     ) {
         let all = &self.tracks;
         let rows = candidates.len();
-        let cost = |corners: &[f64; 4], j: usize| {
-            let candidate = &candidates[j];
-            let distance = 1.0 - iou(corners, &candidate.corners);
+        let cost = |overlap: f32, j: usize| {
+            let distance = 1.0 - overlap;
             if by_confidence {
-                1.0 - (1.0 - distance) * candidate.confidence as f32
+                1.0 - (1.0 - distance) * candidates[j].confidence as f32
             } else {
                 distance
             }
         };
-        let corners = |i: usize| all[tracks[i]].corners();
-        let pairs = matcher.cheapest((tracks.len(), rows), limit, corners, cost);
+        let pairs = matcher.cheapest(
+            (tracks.len(), rows),
+            limit,
+            |i| all[tracks[i]].corners(),
+            |j| candidates[j].corners,
+            cost,
+        );
         for &(i, j) in pairs {
             candidates[j].taken = true;
             let track = &mut self.tracks[tracks[i]];
@@ -329,20 +376,17 @@ impl ByteTrack {
     fn attach(&mut self, boxes: &[[f64; 4]], ids: &mut Vec<Option<i64>>) -> bool {
         ids.clear();
         ids.resize(boxes.len(), None);
-        let Work {
-            pool,
-            places,
-            matcher,
-            ..
-        } = &mut self.work;
+        let Work { pool, matcher, .. } = &mut self.work;
         let tracks = &self.tracks;
         pool.clear();
         pool.extend(self.tracked.iter().filter(|&&t| tracks[t].active));
-        places.clear();
-        places.extend(pool.iter().map(|&t| tracks[t].corners()));
-        let size = (boxes.len(), pool.len());
-        let cost = |corners: &[f64; 4], j: usize| 1.0 - iou(corners, &places[j]);
-        let pairs = matcher.cheapest(size, ATTACH_LIMIT, |i| boxes[i], cost);
+        let pairs = matcher.cheapest(
+            (boxes.len(), pool.len()),
+            ATTACH_LIMIT,
+            |row| boxes[row],
+            |j| tracks[pool[j]].corners(),
+            |overlap, _| 1.0 - overlap,
+        );
         for &(row, j) in pairs {
             ids[row] = tracks[pool[j]].id;
         }

@@ -244,25 +244,14 @@ fn frame_rate(video: &VideoMetadata) -> f64 {
 mod tests {
     use super::*;
     use crate::blocks::bench::{Bench, boxes, frame, ids, video};
+    use crate::blocks::trackers::tracking::scene;
     use serde_json::json;
 
     /// Ids of the objects A and B on the frames of the scene of specification 7.1.2.
-    fn scene(bench: &mut Bench, fps: Option<f64>) -> Vec<(Option<i64>, Option<i64>)> {
+    fn seen_in_scene(bench: &mut Bench, fps: Option<f64>) -> Vec<(Option<i64>, Option<i64>)> {
         let mut seen = Vec::new();
         for f in 0..10 {
-            let x = f64::from(f);
-            let mut rows = Vec::new();
-            if ![4, 5].contains(&f) {
-                rows.push(([10.0 + 12.0 * x, 20.0, 50.0 + 12.0 * x, 80.0], 0.9));
-            }
-            if f != 7 {
-                let confidence = if [3, 6].contains(&f) { 0.4 } else { 0.8 };
-                let corners = [200.0 - 10.0 * x, 30.0, 240.0 - 10.0 * x, 100.0];
-                rows.push((corners, confidence));
-            }
-            if f == 2 {
-                rows.push(([400.0, 300.0, 420.0, 330.0], 0.3));
-            }
+            let rows = scene::rows(f);
             let image = frame("a", i64::from(f), fps);
             let out = bench
                 .run(&[("image", image), ("detections", boxes(&rows).into())])
@@ -280,7 +269,7 @@ mod tests {
 
     #[test]
     fn ids_survive_gaps_and_doubtful_boxes() {
-        let seen = scene(&mut Bench::new(&V3, &[]), Some(30.0));
+        let seen = seen_in_scene(&mut Bench::new(&V3, &[]), Some(30.0));
         for (f, &(a, b)) in seen.iter().enumerate() {
             assert_eq!(a, (![4, 5].contains(&f)).then_some(1), "A on {f}");
             assert_eq!(b, (f != 7).then_some(2), "B on {f}");
@@ -290,7 +279,7 @@ mod tests {
     #[test]
     fn a_track_may_have_to_prove_itself_first() {
         let mut bench = Bench::new(&V3, &[("minimum_consecutive_frames", json!(2))]);
-        let seen = scene(&mut bench, Some(30.0));
+        let seen = seen_in_scene(&mut bench, Some(30.0));
         assert_eq!(seen[0], (None, None));
         assert_eq!(seen[1], (Some(1), Some(2)));
     }

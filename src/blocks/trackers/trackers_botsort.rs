@@ -22,7 +22,6 @@ use super::association::{Kalman, Matcher};
 use super::camera_motion::{Affine, CameraMotion};
 use super::tracking::{self, FLAG, Frame, Ids, NUMBER, Rate, SHARE, Tracker, TrackerBlock};
 use crate::blocks::{BlockError, BlockSpec, Field, Inputs, Ty};
-use crate::geometry::iou;
 
 /// `roboflow_core/trackers_botsort@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -245,8 +244,7 @@ impl BotSort {
         by_confidence: bool,
     ) {
         let (all, frame) = (&self.tracks, round.frame);
-        let similarity = |corners: &[f64; 4], j: usize| {
-            let overlap = iou(corners, &frame.boxes[rows[j]]);
+        let similarity = |overlap: f32, j: usize| {
             if by_confidence {
                 overlap * frame.confidence(rows[j], 1.0) as f32
             } else {
@@ -257,6 +255,7 @@ impl BotSort {
             (tracks.len(), rows.len()),
             least,
             |i| all[tracks[i]].corners(),
+            |j| frame.boxes[rows[j]],
             similarity,
         );
         for &(i, j) in pairs {

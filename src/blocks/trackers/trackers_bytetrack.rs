@@ -18,9 +18,8 @@
 
 use super::association::Matcher;
 use super::corner_track::CornerTrack;
-use super::tracking::{self, Frame, Ids, Rate, SHARE, Tracker, TrackerBlock};
-use crate::blocks::{BlockError, BlockSpec, Field, Inputs};
-use crate::geometry::iou;
+use super::tracking::{self, Frame, Ids, Rate, Rules, Tracker, TrackerBlock};
+use crate::blocks::{BlockError, BlockSpec, Inputs};
 
 /// `roboflow_core/trackers_bytetrack@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -30,9 +29,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     fields: &[
         tracking::IMAGE,
         tracking::DETECTIONS,
-        Field::optional("minimum_iou_threshold", SHARE, "0.1")
-            .about("Least overlap at which a box continues a track.")
-            .always_visible(),
+        tracking::least_overlap("0.1"),
         tracking::consecutive("2"),
         tracking::BUFFER,
         tracking::activation("0.7"),
@@ -44,11 +41,9 @@ pub static BLOCK: BlockSpec = BlockSpec {
 };
 
 struct ByteTrack {
-    least_overlap: f32,
-    consecutive: i64,
+    rules: Rules,
     activation: f64,
     certain: f64,
-    patience: i64,
     ids: Ids,
     tracks: Vec<CornerTrack>,
     matcher: Matcher,
@@ -64,11 +59,9 @@ struct ByteTrack {
 impl Tracker for ByteTrack {
     fn new(inputs: &Inputs<'_>, rate: Rate) -> Result<Self, BlockError> {
         Ok(Self {
-            least_overlap: inputs.float("minimum_iou_threshold")? as f32,
-            consecutive: inputs.int("minimum_consecutive_frames")?,
+            rules: Rules::of(inputs, rate)?,
             activation: inputs.float("track_activation_threshold")?,
             certain: inputs.float("high_conf_det_threshold")?,
-            patience: rate.frames(inputs.int("lost_track_buffer")?),
             ids: Ids::default(),
             tracks: Vec::new(),
             matcher: Matcher::default(),
@@ -109,7 +102,7 @@ impl Tracker for ByteTrack {
             }
         }
         (self.high, self.low) = (high, low);
-        let (patience, consecutive) = (self.patience, self.consecutive);
+        let (patience, consecutive) = (self.rules.patience, self.rules.consecutive);
         self.tracks.retain(|t| {
             t.since < patience && (t.id.is_some() || t.hits >= consecutive || t.since == 0)
         });
@@ -124,17 +117,18 @@ impl ByteTrack {
         rows: &mut Vec<usize>,
         reported: &mut Vec<(usize, i64)>,
     ) {
-        let (tracks, waiting, least) = (&self.tracks, &self.waiting, self.least_overlap);
+        let (tracks, waiting, least) = (&self.tracks, &self.waiting, self.rules.least_overlap);
         let pairs = self.matcher.most_similar(
             (waiting.len(), rows.len()),
             least,
             |i| tracks[waiting[i]].corners(),
-            |corners, j| iou(corners, &frame.boxes[rows[j]]),
+            |j| frame.boxes[rows[j]],
+            |overlap, _| overlap,
         );
         for &(i, j) in pairs {
             let track = &mut self.tracks[self.waiting[i]];
             track.hit(&frame.boxes[rows[j]]);
-            if track.hits >= self.consecutive {
+            if track.hits >= self.rules.consecutive {
                 self.ids.of(&mut track.id);
             }
             reported.extend(track.id.map(|id| (rows[j], id)));

@@ -20,9 +20,8 @@
 
 use super::association::Matcher;
 use super::observed_track::ObservedTrack;
-use super::tracking::{self, Frame, Ids, NUMBER, Rate, SHARE, Tracker, TrackerBlock};
+use super::tracking::{self, Frame, Ids, NUMBER, Rate, Rules, SHARE, Tracker, TrackerBlock};
 use crate::blocks::{BlockError, BlockSpec, Field, Inputs};
-use crate::geometry::iou;
 
 /// `roboflow_core/trackers_ocsort@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -32,9 +31,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     fields: &[
         tracking::IMAGE,
         tracking::DETECTIONS,
-        Field::optional("minimum_iou_threshold", SHARE, "0.3")
-            .about("Least overlap at which a box continues a track.")
-            .always_visible(),
+        tracking::least_overlap("0.3"),
         tracking::consecutive("3"),
         tracking::BUFFER,
         tracking::HIGH_CONFIDENCE,
@@ -49,12 +46,10 @@ pub static BLOCK: BlockSpec = BlockSpec {
 };
 
 struct OcSort {
-    least_overlap: f32,
-    consecutive: i64,
+    rules: Rules,
     certain: f64,
     direction_weight: f32,
     delta_t: i64,
-    patience: i64,
     frames: i64,
     ids: Ids,
     tracks: Vec<ObservedTrack>,
@@ -70,12 +65,10 @@ struct OcSort {
 impl Tracker for OcSort {
     fn new(inputs: &Inputs<'_>, rate: Rate) -> Result<Self, BlockError> {
         Ok(Self {
-            least_overlap: inputs.float("minimum_iou_threshold")? as f32,
-            consecutive: inputs.int("minimum_consecutive_frames")?,
+            rules: Rules::of(inputs, rate)?,
             certain: inputs.float("high_conf_det_threshold")?,
             direction_weight: inputs.float("direction_consistency_weight")? as f32,
             delta_t: inputs.int("delta_t")?,
-            patience: rate.frames(inputs.int("lost_track_buffer")?),
             frames: 0,
             ids: Ids::default(),
             tracks: Vec::new(),
@@ -104,7 +97,7 @@ impl Tracker for OcSort {
         if !self.waiting.is_empty() && !self.rows.is_empty() {
             self.by_last_sight(frame, reported);
         }
-        let patience = self.patience;
+        let patience = self.rules.patience;
         self.tracks.retain(|track| track.since <= patience);
         for &row in &self.rows {
             self.tracks.push(ObservedTrack::new(frame.boxes[row]));
@@ -115,7 +108,7 @@ impl Tracker for OcSort {
 
 impl OcSort {
     fn by_overlap_and_direction(&mut self, frame: &Frame<'_>, reported: &mut Vec<(usize, i64)>) {
-        let (tracks, rows, least) = (&self.tracks, &self.rows, self.least_overlap);
+        let (tracks, rows, least) = (&self.tracks, &self.rows, self.rules.least_overlap);
         let (weight, delta_t) = (self.direction_weight, self.delta_t);
         let confidence = |j: usize| frame.confidence(rows[j], 1.0) as f32;
         let mut pairs = std::mem::take(&mut self.matcher);
@@ -123,7 +116,7 @@ impl OcSort {
             (tracks.len(), rows.len()),
             least,
             |i| tracks[i].corners(),
-            |corners, j| iou(corners, &frame.boxes[rows[j]]),
+            |j| frame.boxes[rows[j]],
             // A score is at most one half; the rest is for what rounding adds.
             |j| (0.5 * weight * confidence(j)).abs() + 1e-5,
             |i, j| {
@@ -137,13 +130,14 @@ impl OcSort {
 
     fn by_last_sight(&mut self, frame: &Frame<'_>, reported: &mut Vec<(usize, i64)>) {
         let (tracks, rows, waiting) = (&self.tracks, &self.rows, &self.waiting);
-        let least = self.least_overlap;
+        let least = self.rules.least_overlap;
         let mut pairs = std::mem::take(&mut self.matcher);
         let found = pairs.most_similar(
             (waiting.len(), rows.len()),
             least,
             |i| *tracks[waiting[i]].last(),
-            |corners, j| iou(corners, &frame.boxes[rows[j]]),
+            |j| frame.boxes[rows[j]],
+            |overlap, _| overlap,
         );
         self.accept(frame, found, reported);
         self.matcher = pairs;
@@ -160,7 +154,7 @@ impl OcSort {
             let (track, row) = (&mut self.tracks[self.waiting[i]], self.rows[j]);
             track.hit(&frame.boxes[row], self.delta_t);
             // On the first frames every match counts.
-            if self.frames <= self.consecutive || track.streak >= self.consecutive {
+            if self.frames <= self.rules.consecutive || track.streak >= self.rules.consecutive {
                 reported.push((row, self.ids.of(&mut track.id)));
             }
             self.taken[row] = true;

@@ -18,9 +18,8 @@
 
 use super::association::Matcher;
 use super::corner_track::CornerTrack;
-use super::tracking::{self, Frame, Ids, Rate, SHARE, Tracker, TrackerBlock};
-use crate::blocks::{BlockError, BlockSpec, Field, Inputs};
-use crate::geometry::iou;
+use super::tracking::{self, Frame, Ids, Rate, Rules, Tracker, TrackerBlock};
+use crate::blocks::{BlockError, BlockSpec, Inputs};
 
 /// `roboflow_core/trackers_sort@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -30,9 +29,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     fields: &[
         tracking::IMAGE,
         tracking::DETECTIONS,
-        Field::optional("minimum_iou_threshold", SHARE, "0.3")
-            .about("Least overlap at which a box continues a track.")
-            .always_visible(),
+        tracking::least_overlap("0.3"),
         tracking::consecutive("3"),
         tracking::BUFFER,
         tracking::activation("0.25"),
@@ -43,10 +40,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
 };
 
 struct Sort {
-    least_overlap: f32,
-    consecutive: i64,
+    rules: Rules,
     activation: f64,
-    patience: i64,
     ids: Ids,
     tracks: Vec<CornerTrack>,
     matcher: Matcher,
@@ -57,10 +52,8 @@ struct Sort {
 impl Tracker for Sort {
     fn new(inputs: &Inputs<'_>, rate: Rate) -> Result<Self, BlockError> {
         Ok(Self {
-            least_overlap: inputs.float("minimum_iou_threshold")? as f32,
-            consecutive: inputs.int("minimum_consecutive_frames")?,
+            rules: Rules::of(inputs, rate)?,
             activation: inputs.float("track_activation_threshold")?,
-            patience: rate.frames(inputs.int("lost_track_buffer")?),
             ids: Ids::default(),
             tracks: Vec::new(),
             matcher: Matcher::default(),
@@ -72,17 +65,18 @@ impl Tracker for Sort {
         self.tracks.iter_mut().for_each(CornerTrack::predict);
         self.track_of.clear();
         self.track_of.resize(frame.boxes.len(), None);
-        let (tracks, least) = (&self.tracks, self.least_overlap);
+        let (tracks, least) = (&self.tracks, self.rules.least_overlap);
         let pairs = self.matcher.most_similar(
             (tracks.len(), frame.boxes.len()),
             least,
             |i| tracks[i].corners(),
-            |corners, j| iou(corners, &frame.boxes[j]),
+            |j| frame.boxes[j],
+            |overlap, _| overlap,
         );
         for &(i, j) in pairs {
             let track = &mut self.tracks[i];
             track.hit(&frame.boxes[j]);
-            if track.hits >= self.consecutive {
+            if track.hits >= self.rules.consecutive {
                 self.ids.of(&mut track.id);
             }
             self.track_of[j] = Some(i);
@@ -96,7 +90,7 @@ impl Tracker for Sort {
                 None => {}
             }
         }
-        let (patience, consecutive) = (self.patience, self.consecutive);
+        let (patience, consecutive) = (self.rules.patience, self.rules.consecutive);
         self.tracks
             .retain(|t| t.since < patience && (t.hits >= consecutive || t.since == 0));
     }

@@ -117,6 +117,35 @@ impl Rate {
     }
 }
 
+/// What SORT, ByteTrack and OC-SORT are all set to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Overlap below which a box does not continue a track.
+    pub(super) least_overlap: f32,
+    /// Matches in a row after which a track counts.
+    pub(super) consecutive: i64,
+    /// Frames that a lost track is remembered.
+    pub(super) patience: i64,
+}
+
+impl Rules {
+    /// The rules of a tracker's first frame.
+    pub(super) fn of(inputs: &Inputs<'_>, rate: Rate) -> Result<Self, BlockError> {
+        Ok(Self {
+            least_overlap: inputs.float("minimum_iou_threshold")? as f32,
+            consecutive: inputs.int("minimum_consecutive_frames")?,
+            patience: rate.frames(inputs.int("lost_track_buffer")?),
+        })
+    }
+}
+
+/// A field for [`Rules::least_overlap`].
+pub(super) const fn least_overlap(default: &'static str) -> Field {
+    Field::optional("minimum_iou_threshold", SHARE, default)
+        .about("Least overlap at which a box continues a track.")
+        .always_visible()
+}
+
 /// Ids in order, from 0.
 #[derive(Debug, Default)]
 pub(super) struct Ids(i64);
@@ -193,30 +222,38 @@ fn pick(detections: &Arc<Detections>, reported: &[(usize, i64)]) -> Detections {
     picked
 }
 
-/// The scene of specification 7.1.2, for the tests of all four.
+/// The scene of specification 7.1.2, for the tests of all trackers.
 #[cfg(test)]
 pub(super) mod scene {
     use crate::blocks::BlockSpec;
     use crate::blocks::bench::{Bench, boxes, frame};
+
+    /// The boxes of a frame: A until and from the gap, B but for one frame, something doubtful once.
+    pub(in crate::blocks::trackers) fn rows(f: i32) -> Vec<([f64; 4], f64)> {
+        let x = f64::from(f);
+        let mut rows = Vec::new();
+        if ![4, 5].contains(&f) {
+            rows.push(([10.0 + 12.0 * x, 20.0, 50.0 + 12.0 * x, 80.0], 0.9));
+        }
+        if f != 7 {
+            let confidence = if [3, 6].contains(&f) { 0.4 } else { 0.8 };
+            rows.push((
+                [200.0 - 10.0 * x, 30.0, 240.0 - 10.0 * x, 100.0],
+                confidence,
+            ));
+        }
+        if f == 2 {
+            rows.push(([400.0, 300.0, 420.0, 330.0], 0.3));
+        }
+        rows
+    }
 
     /// Ids of the objects A and B (a dot if not reported), frame by frame.
     pub(in crate::blocks::trackers) fn ids(spec: &'static BlockSpec) -> String {
         let mut bench = Bench::new(spec, &[]);
         let mut frames = Vec::new();
         for f in 0..10 {
-            let x = f64::from(f);
-            let mut rows = Vec::new();
-            if ![4, 5].contains(&f) {
-                rows.push(([10.0 + 12.0 * x, 20.0, 50.0 + 12.0 * x, 80.0], 0.9));
-            }
-            if f != 7 {
-                let confidence = if [3, 6].contains(&f) { 0.4 } else { 0.8 };
-                let corners = [200.0 - 10.0 * x, 30.0, 240.0 - 10.0 * x, 100.0];
-                rows.push((corners, confidence));
-            }
-            if f == 2 {
-                rows.push(([400.0, 300.0, 420.0, 330.0], 0.3));
-            }
+            let rows = rows(f);
             let fields = [
                 ("image", frame("a", i64::from(f), Some(30.0))),
                 ("detections", boxes(&rows).into()),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Row, Ty, output,
 };
-use crate::imaging::{self, Color, blend};
+use crate::imaging::{self, Color, blend::Tint};
 use crate::row;
 use crate::values::detections::column;
 use crate::values::{Array, Detections, Image, Mask, Matrix, Value, kind};
@@ -86,10 +86,7 @@ impl Block for DynamicCrop {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
         let images = inputs.batch("images")?;
         let predictions = inputs.batch("predictions")?;
-        let background = Background {
-            opacity: inputs.float("mask_opacity")?,
-            color: inputs.value("background_color"),
-        };
+        let opacity = inputs.float("mask_opacity")?;
         let mut all = Vec::with_capacity(images.items.len());
         for (image, detections) in images.items.iter().zip(&predictions.items) {
             let (Some(image), Some(detections)) = (image.as_image(), detections.as_detections())
@@ -98,8 +95,13 @@ impl Block for DynamicCrop {
                     "fields `images` and `predictions` must hold images and detections",
                 ));
             };
+            let mut background = Background {
+                opacity,
+                color: inputs.value("background_color"),
+                tint: None,
+            };
             let rows: Result<Vec<Row>, BlockError> = (0..detections.len())
-                .map(|row| crop(image, detections, row, &background))
+                .map(|row| crop(image, detections, row, &mut background))
                 .collect();
             all.push(rows?);
         }
@@ -107,10 +109,25 @@ impl Block for DynamicCrop {
     }
 }
 
-/// What shows outside a mask.
+/// What shows outside the masks of one image.
 struct Background<'a> {
     opacity: f64,
     color: &'a Value,
+    /// Made when it shows first.
+    tint: Option<Tint>,
+}
+
+impl Background<'_> {
+    /// Fades the pixels outside the mask.
+    fn hide_outside(&mut self, pixels: &mut Matrix, mask: &Mask) -> Result<(), BlockError> {
+        let tint = match self.tint.take() {
+            Some(tint) => tint,
+            None => Tint::new(background_color(self.color)?, self.opacity, pixels.channels)?,
+        };
+        tint.apply_outside(pixels, mask)?;
+        self.tint = Some(tint);
+        Ok(())
+    }
 }
 
 /// The crop of one row and the row in its coordinates; two empty values if it has no pixels.
@@ -118,7 +135,7 @@ fn crop(
     image: &Image,
     detections: &Detections,
     row: usize,
-    background: &Background<'_>,
+    background: &mut Background<'_>,
 ) -> Result<Row, BlockError> {
     let id = detections.detection_id(row).ok_or_else(|| {
         BlockError::failed("the detections have no `detection_id`, by which crops are named")
@@ -136,25 +153,12 @@ fn crop(
     if let Some(masks) = &detections.masks {
         let mask = masks[row].cut(x as i64, y as i64, width, height);
         if background.opacity > 0.0 {
-            hide_outside(&mut pixels, &mask, background)?;
+            background.hide_outside(&mut pixels, &mask)?;
         }
         alone.masks = Some(Arc::new(vec![mask]));
     }
     let crop = image.cropped(pixels, id.clone(), x1.into(), y1.into(), false);
     Ok(row![crop, alone])
-}
-
-/// Fades the pixels outside the mask to the background.
-fn hide_outside(
-    pixels: &mut Matrix,
-    mask: &Mask,
-    background: &Background<'_>,
-) -> Result<(), BlockError> {
-    let color = background_color(background.color)?;
-    let mut faded = blend::tinted(pixels, color, background.opacity)?;
-    blend::copy_masked(&mut faded, pixels, mask)?;
-    *pixels = faded;
-    Ok(())
 }
 
 /// A colour from `#RRGGBB`, `#RGB`, `(r, g, b)` or three whole numbers.

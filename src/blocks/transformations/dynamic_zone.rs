@@ -14,6 +14,7 @@
 //! without masks give no zones and no predictions.
 
 mod corners;
+mod simplification;
 
 use std::sync::Arc;
 
@@ -172,7 +173,8 @@ fn scale(points: &mut [[i32; 2]], ratio: f64) {
     if doubled == 0.0 {
         return;
     }
-    let middle = sums.map(|sum| sum / (3.0 * doubled));
+    // As OpenCV takes the moments: a third of two moments rounds otherwise, and halves are common here.
+    let middle = sums.map(|sum| sum * (1.0 / 6.0) / (doubled * 0.5));
     for point in points {
         for (axis, side) in point.iter_mut().enumerate() {
             let moved = (f64::from(*side) - middle[axis]) * ratio + middle[axis];
@@ -223,6 +225,8 @@ mod tests {
             )
         );
         assert_eq!(zone(&[corners(3)]).0, "[[[20, 20], [110, 120], [120, 30]]]");
+        // Two corners fill nothing.
+        assert_eq!(zone(&[corners(2)]).0.matches('[').count(), 4);
         assert_eq!(
             zone(&[corners(4), ("scale_ratio", json!(1.2))]).0,
             "[[[11, 11], [5, 107], [119, 131], [131, 23]]]"

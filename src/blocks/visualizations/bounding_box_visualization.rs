@@ -11,9 +11,8 @@
 //! Corners are cut to whole pixels. No detections leave the image as it is. On gray images the blue
 //! component of the colours is drawn.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::imaging::{Canvas, Color, pixels, trunc, trunc_box};
-use crate::values::kind;
 
 use super::common::{self, fields};
 
@@ -24,23 +23,14 @@ pub static BLOCK: BlockSpec = BlockSpec {
         "BoundingBoxVisualization",
     ],
     name: "Bounding Box Visualization",
-    family: Family::Visualization,
     about: "Draws the boxes of detections on an image.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
-        fields::PREDICTIONS,
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+    fields: fields::colored![
+        fields::PREDICTIONS;
         fields::integer("thickness", "2").about("Thickness of the lines; negative fills the box."),
         fields::share("roundness", "0.0").about("How round the corners are."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(BoundingBox)),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 struct BoundingBox;

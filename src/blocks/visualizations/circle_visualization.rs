@@ -9,9 +9,8 @@
 //! # Edge cases
 //! The circle goes through the corners of the box, so it may leave the image.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::imaging::{pixels, trunc, trunc_box};
-use crate::values::kind;
 
 use super::common::{self, fields};
 
@@ -22,23 +21,14 @@ pub static BLOCK: BlockSpec = BlockSpec {
         "CircleVisualization",
     ],
     name: "Circle Visualization",
-    family: Family::Visualization,
     about: "Draws a circle around each detection.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
-        fields::PREDICTIONS,
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+    fields: fields::colored![
+        fields::PREDICTIONS;
         fields::integer("thickness", "2")
             .about("Thickness of the line; negative fills the circle."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Circle)),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 struct Circle;

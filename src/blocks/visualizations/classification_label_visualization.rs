@@ -18,6 +18,7 @@ use crate::blocks::{
 };
 use crate::definition::step::Step;
 use crate::geometry::Anchor;
+use crate::geometry::anchor::ON_BOX;
 use crate::imaging::Canvas;
 use crate::values::{Detections, Dict, kind};
 
@@ -29,20 +30,7 @@ const TEXT: &[Ty] = &[
     Ty::InputParameter(&[kind::STRING]),
 ];
 
-const POSITION: &[Ty] = &[
-    Ty::OneOf(&[
-        "CENTER",
-        "CENTER_LEFT",
-        "CENTER_RIGHT",
-        "TOP_CENTER",
-        "TOP_LEFT",
-        "TOP_RIGHT",
-        "BOTTOM_LEFT",
-        "BOTTOM_CENTER",
-        "BOTTOM_RIGHT",
-    ]),
-    Ty::InputParameter(&[kind::STRING]),
-];
+const POSITION: &[Ty] = &[Ty::OneOf(ON_BOX), Ty::InputParameter(&[kind::STRING])];
 
 const INTEGER: &[Ty] = &[Ty::Int, Ty::InputParameter(&[kind::INTEGER])];
 
@@ -52,15 +40,9 @@ pub static BLOCK: BlockSpec = BlockSpec {
     name: "Classification Label Visualization",
     family: Family::Visualization,
     about: "Writes what a classifier found on the image.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
+    fields: fields::colored![
         Field::required("predictions", &[Ty::StepOutput(&[kind::CLASSIFICATION])])
-            .about("Result of a classifier."),
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+            .about("Result of a classifier.");
         Field::optional("text", TEXT, "\"Class\"")
             .about("What to write.")
             .always_visible(),

@@ -9,11 +9,10 @@
 //! # Edge cases
 //! Where boxes overlap the last one wins.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::imaging::blend::{Ground, overlay};
 use crate::imaging::canvas::FILLED;
 use crate::imaging::{Color, Pixel, trunc_box};
-use crate::values::kind;
 
 use super::common::{self, Palette, fields};
 
@@ -21,22 +20,13 @@ use super::common::{self, Palette, fields};
 pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/color_visualization@v1", "ColorVisualization"],
     name: "Color Visualization",
-    family: Family::Visualization,
     about: "Shades the boxes of detections.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
-        fields::PREDICTIONS,
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+    fields: fields::colored![
+        fields::PREDICTIONS;
         fields::share("opacity", "0.5").about("Strength of the shade."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(ColorVisualization)),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 struct ColorVisualization;

@@ -9,9 +9,8 @@
 //! # Edge cases
 //! The strokes of a box smaller than they are run past each other.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::imaging::{pixels, trunc_box};
-use crate::values::kind;
 
 use super::common::{self, fields};
 
@@ -22,23 +21,14 @@ pub static BLOCK: BlockSpec = BlockSpec {
         "CornerVisualization",
     ],
     name: "Corner Visualization",
-    family: Family::Visualization,
     about: "Draws the corners of the boxes of detections.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
-        fields::PREDICTIONS,
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+    fields: fields::colored![
+        fields::PREDICTIONS;
         fields::integer("thickness", "4").about("Thickness of the lines."),
         fields::integer("corner_length", "15").about("Length of the strokes, pixels."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Corner)),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 struct Corner;

@@ -13,11 +13,11 @@
 
 use opencv::imgproc::INTER_LINEAR;
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::geometry::Anchor;
 use crate::imaging::blend::paste;
 use crate::imaging::{self, Canvas, Pixel, pixels, trunc_box};
-use crate::values::{Matrix, kind};
+use crate::values::Matrix;
 
 use super::common::{self, Palette, fields};
 
@@ -25,24 +25,15 @@ use super::common::{self, Palette, fields};
 pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/crop_visualization@v1", "CropVisualization"],
     name: "Crop Visualization",
-    family: Family::Visualization,
     about: "Pastes an enlarged copy of each detection beside it.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
-        fields::PREDICTIONS,
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+    fields: fields::colored![
+        fields::PREDICTIONS;
         fields::position("position", "\"TOP_CENTER\""),
         fields::number("scale_factor", "2.0").about("How much to enlarge."),
         fields::integer("border_thickness", "2").about("Thickness of the frame."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Crop)),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 struct Crop;

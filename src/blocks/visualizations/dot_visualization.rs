@@ -9,11 +9,10 @@
 //! # Edge cases
 //! `CENTER_OF_MASS` needs dense masks. A negative outline paints the dot black.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::geometry::Anchor;
 use crate::imaging::canvas::FILLED;
 use crate::imaging::{Color, pixels};
-use crate::values::kind;
 
 use super::common::{self, fields};
 
@@ -21,24 +20,15 @@ use super::common::{self, fields};
 pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/dot_visualization@v1", "DotVisualization"],
     name: "Dot Visualization",
-    family: Family::Visualization,
     about: "Draws a dot on each detection.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
-        fields::PREDICTIONS,
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+    fields: fields::colored![
+        fields::PREDICTIONS;
         fields::position("position", "\"CENTER\""),
         fields::integer("radius", "4").about("Radius of the dot, pixels."),
         fields::integer("outline_thickness", "0").about("Thickness of a black outline."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Dot)),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 struct Dot;

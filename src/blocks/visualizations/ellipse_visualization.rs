@@ -9,9 +9,8 @@
 //! # Edge cases
 //! The ellipse is twice as wide as the box.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::imaging::{pixels, trunc, trunc_box};
-use crate::values::kind;
 
 use super::common::{self, fields};
 
@@ -22,24 +21,15 @@ pub static BLOCK: BlockSpec = BlockSpec {
         "EllipseVisualization",
     ],
     name: "Ellipse Visualization",
-    family: Family::Visualization,
     about: "Draws an arc at the foot of each detection.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
-        fields::PREDICTIONS,
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+    fields: fields::colored![
+        fields::PREDICTIONS;
         fields::integer("thickness", "2").about("Thickness of the line."),
         fields::integer("start_angle", "-45").about("Where the arc begins, degrees."),
         fields::integer("end_angle", "235").about("Where the arc ends, degrees."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Ellipse)),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 struct Ellipse;

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use opencv::core::Size;
 use opencv::imgproc;
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Field, Inputs, Output};
 use crate::imaging::{self, Canvas, Color, Region, pixels};
-use crate::values::{Mask, Matrix, kind};
+use crate::values::{Mask, Matrix};
 
 use super::common::{self, Palette, fields, masks};
 
@@ -41,22 +41,13 @@ pub static V2: BlockSpec = BlockSpec {
 
 const COMMON: BlockSpec = BlockSpec {
     name: "Halo Visualization",
-    family: Family::Visualization,
     about: "Surrounds the masks of detections with a glow.",
     fields: FIELDS,
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
-const FIELDS: &[Field] = &[
-    fields::IMAGE,
-    fields::COPY_IMAGE,
-    fields::MASK_PREDICTIONS,
-    fields::COLOR_PALETTE,
-    fields::PALETTE_SIZE,
-    fields::CUSTOM_COLORS,
-    fields::COLOR_AXIS,
+const FIELDS: &[Field] = fields::colored![
+    fields::MASK_PREDICTIONS;
     fields::share("opacity", "0.8").about("Strength of the glow."),
     fields::integer("kernel_size", "40").about("Width of the glow, pixels (version 2)."),
 ];

@@ -23,6 +23,9 @@ use crate::values::{Detections, Value, kind};
 
 use super::common::{self, fields};
 
+/// For which way of drawing a field of labels matters.
+const WITH_LABELS: &str = r#"{"relevant_for": {"annotator_type": {"values": ["vertex_label"]}}}"#;
+
 /// `roboflow_core/keypoint_visualization@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
     types: &[
@@ -45,17 +48,16 @@ pub static BLOCK: BlockSpec = BlockSpec {
         .about("What to draw.")
         .always_visible(),
         fields::color("color", "\"#A351FB\""),
-        fields::color("text_color", "\"black\"")
-            .extra(r#"{"relevant_for": {"annotator_type": {"values": ["vertex_label"]}}}"#),
+        fields::color("text_color", "\"black\"").extra(WITH_LABELS),
         fields::number("text_scale", "0.5")
             .about("Size of the numbers.")
-            .extra(r#"{"relevant_for": {"annotator_type": {"values": ["vertex_label"]}}}"#),
+            .extra(WITH_LABELS),
         fields::integer("text_thickness", "1")
             .about("Thickness of the numbers.")
-            .extra(r#"{"relevant_for": {"annotator_type": {"values": ["vertex_label"]}}}"#),
+            .extra(WITH_LABELS),
         fields::integer("text_padding", "10")
             .about("Space around the numbers, pixels.")
-            .extra(r#"{"relevant_for": {"annotator_type": {"values": ["vertex_label"]}}}"#),
+            .extra(WITH_LABELS),
         fields::integer("thickness", "2")
             .about("Thickness of the connections.")
             .extra(r#"{"relevant_for": {"annotator_type": {"values": ["edge"]}}}"#),

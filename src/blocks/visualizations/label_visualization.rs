@@ -48,14 +48,8 @@ const COMMON: BlockSpec = BlockSpec {
     ..BlockSpec::DEFAULT
 };
 
-const FIELDS_V1: &[Field] = &[
-    fields::IMAGE,
-    fields::COPY_IMAGE,
-    fields::PREDICTIONS,
-    fields::COLOR_PALETTE,
-    fields::PALETTE_SIZE,
-    fields::CUSTOM_COLORS,
-    fields::COLOR_AXIS,
+const FIELDS_V1: &[Field] = fields::colored![
+    fields::PREDICTIONS;
     labels::TEXT,
     labels::TEXT_POSITION,
     labels::TEXT_COLOR,
@@ -65,14 +59,8 @@ const FIELDS_V1: &[Field] = &[
     labels::BORDER_RADIUS,
 ];
 
-const FIELDS_V2: &[Field] = &[
-    fields::IMAGE,
-    fields::COPY_IMAGE,
-    fields::PREDICTIONS,
-    fields::COLOR_PALETTE,
-    fields::PALETTE_SIZE,
-    fields::CUSTOM_COLORS,
-    fields::COLOR_AXIS,
+const FIELDS_V2: &[Field] = fields::colored![
+    fields::PREDICTIONS;
     labels::TEXT,
     labels::TEXT_POSITION,
     labels::TEXT_COLOR,

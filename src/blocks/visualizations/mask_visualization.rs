@@ -11,9 +11,7 @@
 //! Large masks are painted first, so small ones stay visible. Without masks the image stays as it
 //! is. Masks must have the size of the image. Gray images become colour images.
 
-use crate::blocks::{
-    Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
-};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Field, Inputs, Output, Ty};
 use crate::imaging::blend::{Ground, overlay};
 use crate::values::kind;
 
@@ -23,11 +21,8 @@ use super::common::{self, Palette, fields, masks};
 pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/mask_visualization@v1", "MaskVisualization"],
     name: "Mask Visualization",
-    family: Family::Visualization,
     about: "Shades the masks of detections.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
+    fields: fields::colored![
         Field::required(
             "predictions",
             &[Ty::Selector(&[
@@ -36,17 +31,11 @@ pub static BLOCK: BlockSpec = BlockSpec {
                 kind::SEMANTIC_SEGMENTATION,
             ])],
         )
-        .about("Detections to draw."),
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+        .about("Detections to draw.");
         fields::share("opacity", "0.5").about("Strength of the shade."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(MaskVisualization)),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 struct MaskVisualization;

@@ -11,9 +11,9 @@
 //! only, so its outline ends one pixel before the right and bottom edge, and without masks it draws
 //! the box. Version 2 takes the whole mask, and without masks draws nothing.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Field, Inputs, Output};
 use crate::imaging::{self, pixels, trunc_box};
-use crate::values::{Mask, kind};
+use crate::values::Mask;
 
 use super::common::{self, fields, masks};
 
@@ -36,22 +36,13 @@ pub static V2: BlockSpec = BlockSpec {
 
 const COMMON: BlockSpec = BlockSpec {
     name: "Polygon Visualization",
-    family: Family::Visualization,
     about: "Draws the outlines of masks.",
     fields: FIELDS,
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
-const FIELDS: &[Field] = &[
-    fields::IMAGE,
-    fields::COPY_IMAGE,
-    fields::MASK_PREDICTIONS,
-    fields::COLOR_PALETTE,
-    fields::PALETTE_SIZE,
-    fields::CUSTOM_COLORS,
-    fields::COLOR_AXIS,
+const FIELDS: &[Field] = fields::colored![
+    fields::MASK_PREDICTIONS;
     fields::integer("thickness", "2").about("Thickness of the line."),
 ];
 

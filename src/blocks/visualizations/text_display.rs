@@ -44,6 +44,10 @@ const ANCHORS: &[&str] = &[
     "center_right",
 ];
 
+/// For which way of giving the place a field matters.
+const ABSOLUTE: &str = r#"{"relevant_for": {"position_mode": {"values": ["absolute"]}}}"#;
+const RELATIVE: &str = r#"{"relevant_for": {"position_mode": {"values": ["relative"]}}}"#;
+
 /// `roboflow_core/text_display@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/text_display@v1"],
@@ -110,23 +114,23 @@ pub static BLOCK: BlockSpec = BlockSpec {
         .always_visible(),
         fields::integer("position_x", "0")
             .about("Left edge, pixels (absolute).")
-            .extra(r#"{"relevant_for": {"position_mode": {"values": ["absolute"]}}}"#),
+            .extra(ABSOLUTE),
         fields::integer("position_y", "0")
             .about("Top edge, pixels (absolute).")
-            .extra(r#"{"relevant_for": {"position_mode": {"values": ["absolute"]}}}"#),
+            .extra(ABSOLUTE),
         Field::optional(
             "anchor",
             &[Ty::OneOf(ANCHORS), Ty::Selector(&[kind::STRING])],
             "\"top_left\"",
         )
         .about("Place in the image (relative).")
-        .extra(r#"{"relevant_for": {"position_mode": {"values": ["relative"]}}}"#),
+        .extra(RELATIVE),
         fields::integer("offset_x", "10")
             .about("Shift to the right, pixels (relative).")
-            .extra(r#"{"relevant_for": {"position_mode": {"values": ["relative"]}}}"#),
+            .extra(RELATIVE),
         fields::integer("offset_y", "10")
             .about("Shift downwards, pixels (relative).")
-            .extra(r#"{"relevant_for": {"position_mode": {"values": ["relative"]}}}"#),
+            .extra(RELATIVE),
         fields::COPY_IMAGE,
     ],
     outputs: &[output("image", &[kind::IMAGE])],

@@ -17,13 +17,11 @@ use std::collections::VecDeque;
 use serde_json::Value as Json;
 
 use crate::blocks::state::PerStream;
-use crate::blocks::{
-    Block, BlockError, BlockSpec, Context, Family, Inputs, Output, StepProblem, output,
-};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output, StepProblem};
 use crate::definition::step::Step;
 use crate::geometry::Anchor;
 use crate::imaging::{Pixel, pixels, trunc};
-use crate::values::{Detections, kind};
+use crate::values::Detections;
 
 use super::common::{self, fields};
 
@@ -31,25 +29,16 @@ use super::common::{self, fields};
 pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/trace_visualization@v1"],
     name: "Trace Visualization",
-    family: Family::Visualization,
     about: "Draws the way that each tracked object has come.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
-        fields::PREDICTIONS,
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+    fields: fields::colored![
+        fields::PREDICTIONS;
         fields::position("position", "\"CENTER\""),
         fields::integer("trace_length", "30").about("Frames to remember, at least 1."),
         fields::integer("thickness", "1").about("Thickness of the line, at least 1."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
     check: Some(check),
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::<Trace>::default()),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 fn check(step: &Step) -> Vec<StepProblem> {

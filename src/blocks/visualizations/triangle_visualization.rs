@@ -9,10 +9,9 @@
 //! # Edge cases
 //! `CENTER_OF_MASS` needs dense masks.
 
-use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, output};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Inputs, Output};
 use crate::geometry::Anchor;
 use crate::imaging::{Color, pixels};
-use crate::values::kind;
 
 use super::common::{self, fields};
 
@@ -23,25 +22,16 @@ pub static BLOCK: BlockSpec = BlockSpec {
         "TriangleVisualization",
     ],
     name: "Triangle Visualization",
-    family: Family::Visualization,
     about: "Draws a triangle that points down at each detection.",
-    fields: &[
-        fields::IMAGE,
-        fields::COPY_IMAGE,
-        fields::PREDICTIONS,
-        fields::COLOR_PALETTE,
-        fields::PALETTE_SIZE,
-        fields::CUSTOM_COLORS,
-        fields::COLOR_AXIS,
+    fields: fields::colored![
+        fields::PREDICTIONS;
         fields::position("position", "\"TOP_CENTER\""),
         fields::integer("base", "10").about("Width of the triangle, pixels."),
         fields::integer("height", "10").about("Height of the triangle, pixels."),
         fields::integer("outline_thickness", "0").about("Thickness of a black outline."),
     ],
-    outputs: &[output("image", &[kind::IMAGE])],
-    literal_check: Some(common::palette_problems),
     build: |_, _| Ok(Box::new(Triangle)),
-    ..BlockSpec::DEFAULT
+    ..common::COLORED
 };
 
 struct Triangle;

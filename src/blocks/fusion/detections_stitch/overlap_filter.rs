@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use crate::blocks::BlockError;
-use crate::geometry::{self, iou, polygon};
+use crate::geometry::polygon::Region;
+use crate::geometry::{self, iou};
 use crate::values::detections::column;
 use crate::values::{Array, Detections, Mask, Value, mask_sets};
 
@@ -92,6 +93,8 @@ struct Shapes<'a> {
     confidence: &'a [f64],
     class_id: &'a [i64],
     corners: Option<Vec<Vec<[f64; 2]>>>,
+    /// What the corners enclose, if there are any.
+    regions: Vec<Region>,
     threshold: f64,
 }
 
@@ -105,16 +108,17 @@ impl<'a> Shapes<'a> {
         let lacks =
             |what: &str| BlockError::failed(format!("boxes without {what} cannot be filtered"));
         let corners = set.column(column::ORIENTED_BOX).map(|cells| {
-            cells
-                .iter()
-                .map(geometry::points)
-                .collect::<Result<Vec<_>, _>>()
+            let corners = cells.iter().map(geometry::points);
+            corners.collect::<Result<Vec<_>, _>>()
         });
+        let corners = corners.transpose()?;
+        let regions = corners.iter().flatten().map(|line| Region::of(line));
         Ok(Self {
             set,
             confidence: set.confidence.as_ref().ok_or_else(|| lacks("confidence"))?,
             class_id: set.class_id.as_ref().ok_or_else(|| lacks("class ids"))?,
-            corners: corners.transpose()?,
+            regions: regions.collect(),
+            corners,
             // Overlaps of boxes are 32-bit numbers, and compared with thresholds of the same width.
             threshold: match set.masks {
                 Some(_) => threshold,
@@ -127,11 +131,11 @@ impl<'a> Shapes<'a> {
         if let Some(masks) = &self.set.masks {
             return mask_sets::iou(&masks[a], &masks[b]);
         }
-        let Some(corners) = &self.corners else {
+        let (Some(own), Some(other)) = (self.regions.get(a), self.regions.get(b)) else {
             return f64::from(iou(&self.set.xyxy[a], &self.set.xyxy[b]));
         };
-        let shared = polygon::shared_area(&corners[a], &corners[b]);
-        let all = polygon::area(&corners[a]) + polygon::area(&corners[b]) - shared;
+        let shared = own.shared_area(other);
+        let all = own.area() + other.area() - shared;
         if all > 0.0 { shared / all } else { 0.0 }
     }
 

@@ -104,7 +104,7 @@ impl Assignment {
     ) -> &[(usize, usize)] {
         let mut cost = |i: usize, j: usize| if transposed { cost(j, i) } else { cost(i, j) };
         for row in 0..self.row_dual.len() {
-            if let Some((column, least)) = self.nearest_if_free(row) {
+            if let Some((column, least)) = self.nearest_if_free(row, &mut cost) {
                 self.row_dual[row] += least;
                 self.row_of_column[column] = Some(row);
                 self.column_of_row[row] = Some(column);
@@ -146,22 +146,61 @@ impl Assignment {
         refill(&mut self.path.column_visited, columns, false);
     }
 
-    /// The column nearest to a row that stands for itself, if it is free: most paths are that short.
-    fn nearest_if_free(&self, row: usize) -> Option<(usize, f64)> {
+    /// The column nearest to a row that stands for itself, if it is free, and its distance: most paths
+    /// are that short. Of several the first.
+    fn nearest_if_free(
+        &mut self,
+        row: usize,
+        cost: &mut impl FnMut(usize, usize) -> f64,
+    ) -> Option<(usize, f64)> {
         if !self.row_known[row] {
-            return None;
+            self.learn_least(row, cost);
         }
-        let costs = &self.costs[row * self.columns..(row + 1) * self.columns];
-        let (mut nearest, mut lowest) = (None, f64::INFINITY);
-        for (j, (cost, dual)) in costs.iter().zip(&self.column_dual).enumerate().rev() {
-            let reached = cost - self.row_dual[row] - dual;
-            if reached < lowest || (reached == lowest && self.row_of_column[j].is_none()) {
-                (nearest, lowest) = (Some(j), reached);
+        let costs = self.row(row);
+        let lowest = least_difference(costs, &self.column_dual);
+        let mut reached = costs.iter().zip(&self.column_dual).zip(&self.row_of_column);
+        let nearest =
+            reached.position(|((cost, dual), matched)| cost - dual == lowest && matched.is_none());
+        nearest
+            .filter(|_| lowest < f64::INFINITY)
+            .map(|j| (j, lowest))
+    }
+
+    /// Asks for the costs of a row until all others are above its least.
+    fn learn_least(&mut self, row: usize, cost: &mut impl FnMut(usize, usize) -> f64) {
+        let (costs, duals) = (self.row(row), &self.column_dual);
+        let promised = least_difference(costs, duals);
+        let mut promises = costs.iter().zip(duals).map(|(cost, dual)| cost - dual);
+        // First the most promising one, by which most others are ruled out.
+        let mut lowest = match promises.position(|promise| promise == promised) {
+            Some(best) => self.learn(row, best, cost),
+            None => f64::INFINITY,
+        };
+        for j in 0..self.columns {
+            let ruled_out = self.costs[row * self.columns + j] - self.column_dual[j] > lowest;
+            if !ruled_out {
+                lowest = lowest.min(self.learn(row, j, cost));
             }
         }
-        nearest
-            .filter(|&j| self.row_of_column[j].is_none() && lowest < f64::INFINITY)
-            .map(|j| (j, lowest))
+    }
+
+    /// Asks for a cost if it is not known; how far it is above the column's dual.
+    fn learn(
+        &mut self,
+        row: usize,
+        column: usize,
+        cost: &mut impl FnMut(usize, usize) -> f64,
+    ) -> f64 {
+        let place = row * self.columns + column;
+        if !self.known[place] {
+            self.costs[place] = cost(row, column);
+            self.known[place] = true;
+        }
+        self.costs[place] - self.column_dual[column]
+    }
+
+    fn row(&self, row: usize) -> &[f64] {
+        &self.costs[row * self.columns..(row + 1) * self.columns]
     }
 
     /// Grows a path from a row to an unmatched column; the column and the path's cost. `None` if
@@ -309,6 +348,26 @@ impl Assignment {
     }
 }
 
+/// The least difference of two lists' numbers; infinite if there is none.
+fn least_difference(costs: &[f64], duals: &[f64]) -> f64 {
+    const LANES: usize = 8;
+    let lesser = |a: f64, b: f64| if a < b { a } else { b };
+    let (costs, last_costs) = costs.as_chunks::<LANES>();
+    let (duals, last_duals) = duals.as_chunks::<LANES>();
+    let mut least = [f64::INFINITY; LANES];
+    for (costs, duals) in costs.iter().zip(duals) {
+        for ((least, cost), dual) in least.iter_mut().zip(costs).zip(duals) {
+            *least = lesser(cost - dual, *least);
+        }
+    }
+    let last = last_costs
+        .iter()
+        .zip(last_duals)
+        .map(|(cost, dual)| cost - dual);
+    last.chain(least)
+        .fold(f64::INFINITY, |least, x| lesser(x, least))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,7 +403,31 @@ mod tests {
         assert_eq!(solve(&[&[f64::NAN, f64::NAN], &[1.0, 2.0]]), [(1, 0)]);
     }
 
+    /// The same without short cuts, for at most as many rows as columns.
+    fn by_whole_paths(
+        rows: usize,
+        columns: usize,
+        mut cost: impl FnMut(usize, usize) -> f64,
+    ) -> Vec<(usize, usize)> {
+        let mut solver = Assignment::default();
+        solver.prepare(rows, columns, true, &mut cost);
+        for row in 0..rows {
+            let (sink, least) = solver.shortest_path(row, &mut cost).unwrap();
+            solver.update_duals(row, least);
+            solver.flip(row, sink);
+        }
+        let pairs = solver.column_of_row.iter().enumerate();
+        pairs.map(|(i, column)| (i, column.unwrap())).collect()
+    }
+
     proptest! {
+        #[test]
+        fn short_cuts_change_nothing(costs in prop::collection::vec(0u8..5, 20 * 23)) {
+            let cost = |i: usize, j: usize| f64::from(costs[i * 23 + j]);
+            let quick = Assignment::default().solve(20, 23, cost).to_vec();
+            prop_assert_eq!(quick, by_whole_paths(20, 23, cost));
+        }
+
         #[test]
         fn lazy_costs_change_nothing(
             costs in prop::collection::vec(0u8..6, 63),

@@ -3,6 +3,7 @@
 use opencv::core::{Point, Vector};
 use opencv::imgproc;
 
+use super::simplification::Simplification;
 use crate::blocks::BlockError;
 
 /// Halvings after which the search for the right tolerance gives up.
@@ -16,16 +17,14 @@ pub(super) fn simplified(outline: &[[i64; 2]], wanted: usize) -> Result<Vec<[i32
         .collect();
     let mut hull: Vector<Point> = Vector::new();
     imgproc::convex_hull(&line, &mut hull, true, true)?;
-    let approximated = |tolerance: f64| {
-        let mut points: Vector<Point> = Vector::new();
-        imgproc::approx_poly_dp(&hull, &mut points, tolerance, true).map(|()| points)
-    };
+    let points: Vec<[i32; 2]> = hull.iter().map(|p| [p.x, p.y]).collect();
+    let mut line = Simplification::of(&points);
     let (mut low, mut high) = (1e-7, imgproc::arc_length(&hull, true)?);
     let mut tolerance = low + high / 2.0;
-    let mut points = approximated(tolerance)?;
+    let mut corners = line.within(tolerance);
     for _ in 0..TRIALS {
         let before = tolerance;
-        match points.len() {
+        match corners.len() {
             n if n == wanted => break,
             n if n > wanted => low = tolerance,
             _ => high = tolerance,
@@ -34,9 +33,9 @@ pub(super) fn simplified(outline: &[[i64; 2]], wanted: usize) -> Result<Vec<[i32
         if tolerance == before {
             break;
         }
-        points = approximated(tolerance)?;
+        corners = line.within(tolerance);
     }
-    Ok(points.iter().map(|p| [p.x, p.y]).collect())
+    Ok(corners)
 }
 
 /// The corners in which lines meet that are fitted to the outline between the corners.

@@ -1,6 +1,7 @@
 //! Fields that many drawing blocks declare.
 
 use crate::blocks::{Bounds, Field, Ty};
+use crate::geometry::anchor::NAMES;
 use crate::values::{Kind, kind};
 
 /// Kinds of the boxes that most blocks draw.
@@ -90,6 +91,24 @@ pub const COLOR_AXIS: Field = Field::optional(
 )
 .about("What decides the colour: row, class or track.");
 
+/// The fields of a block that draws in the colours of a palette: the image, what it draws (before the
+/// semicolon), the palette, then its own.
+macro_rules! colored {
+    ($predictions:expr; $($own:expr),* $(,)?) => {
+        &[
+            $crate::blocks::visualizations::common::fields::IMAGE,
+            $crate::blocks::visualizations::common::fields::COPY_IMAGE,
+            $predictions,
+            $crate::blocks::visualizations::common::fields::COLOR_PALETTE,
+            $crate::blocks::visualizations::common::fields::PALETTE_SIZE,
+            $crate::blocks::visualizations::common::fields::CUSTOM_COLORS,
+            $crate::blocks::visualizations::common::fields::COLOR_AXIS,
+            $($own),*
+        ]
+    };
+}
+pub(in crate::blocks::visualizations) use colored;
+
 /// A whole number.
 pub const fn integer(name: &'static str, default: &'static str) -> Field {
     Field::optional(name, &[Ty::Int, Ty::Selector(&[kind::INTEGER])], default)
@@ -128,21 +147,7 @@ pub const fn points(name: &'static str) -> Field {
 pub const fn position(name: &'static str, default: &'static str) -> Field {
     Field::optional(
         name,
-        &[
-            Ty::OneOf(&[
-                "CENTER",
-                "CENTER_LEFT",
-                "CENTER_RIGHT",
-                "TOP_CENTER",
-                "TOP_LEFT",
-                "TOP_RIGHT",
-                "BOTTOM_LEFT",
-                "BOTTOM_CENTER",
-                "BOTTOM_RIGHT",
-                "CENTER_OF_MASS",
-            ]),
-            Ty::Selector(&[kind::STRING]),
-        ],
+        &[Ty::OneOf(NAMES), Ty::Selector(&[kind::STRING])],
         default,
     )
     .about("Place on the box.")

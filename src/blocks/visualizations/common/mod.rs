@@ -14,13 +14,13 @@ pub mod testing;
 
 use serde_json::Value as Json;
 
-use crate::blocks::{BlockError, Inputs, Output, StepProblem};
+use crate::blocks::{BlockError, BlockSpec, Family, Inputs, Output, StepProblem, output};
 use crate::definition::step::Step;
 use crate::geometry::Anchor;
 use crate::imaging::color::ColorError;
 use crate::imaging::{self, Canvas, Color, Pixel};
 use crate::row;
-use crate::values::{Detections, Image, Matrix, Value};
+use crate::values::{Detections, Image, Matrix, Value, kind};
 
 pub use palette::Palette;
 
@@ -29,6 +29,14 @@ impl From<ColorError> for BlockError {
         Self::Failed(error.to_string())
     }
 }
+
+/// What the specs of blocks that draw in the colours of a palette share.
+pub const COLORED: BlockSpec = BlockSpec {
+    family: Family::Visualization,
+    outputs: &[output("image", &[kind::IMAGE])],
+    literal_check: Some(palette_problems),
+    ..BlockSpec::DEFAULT
+};
 
 /// The output of a block that drew nothing.
 pub fn unchanged(image: &Image) -> Result<Output, BlockError> {
