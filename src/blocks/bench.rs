@@ -106,6 +106,7 @@ impl Bench {
             step: "step",
             stream: &self.stream,
             services: &self.services,
+            claim: None,
         };
         let inputs = Inputs::new(self.spec, &self.values);
         self.block.run(&inputs, &cx)

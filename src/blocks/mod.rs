@@ -243,6 +243,8 @@ pub struct Context<'a> {
     pub stream: &'a Arc<str>,
     /// Services of the host.
     pub services: &'a Services,
+    /// The stream's turn at its models, if it runs in a stream.
+    pub claim: Option<&'a crate::models::Claim>,
 }
 
 impl Context<'_> {

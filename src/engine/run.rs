@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::blocks::Row;
+use crate::models::Claim;
 use crate::plan::{LineageId, Plan, Source};
 use crate::values::{Index, Value};
 
@@ -32,6 +33,8 @@ pub struct Run {
     pub(super) overrides: Overrides,
     /// The stream of a run without images.
     pub(super) no_stream: Arc<str>,
+    /// The turn of its stream at the models of the stage that it is in.
+    pub(super) claim: Option<Arc<Claim>>,
 }
 
 /// Values of an input.
@@ -75,7 +78,13 @@ impl Run {
             branches: vec![BranchState::Unregistered; plan.branch_count],
             overrides: Arc::default(),
             no_stream: Arc::from(""),
+            claim: None,
         }
+    }
+
+    /// Sets the turn of its stream at the models of the next stage.
+    pub fn set_claim(&mut self, claim: Option<Arc<Claim>>) {
+        self.claim = claim;
     }
 
     /// Number of elements of the batch inputs.

@@ -281,6 +281,7 @@ impl StepRun<'_> {
             step: &step.name,
             stream,
             services: self.services,
+            claim: run.claim.as_deref(),
         };
         // A block that panicked may be half-way through a change of its own state; it holds no
         // locks and no state of others, so the next frame is no worse than after an error.

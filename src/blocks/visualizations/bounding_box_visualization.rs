@@ -25,6 +25,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Bounding Box Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Draws the boxes of detections on an image.",
     fields: &[
         fields::IMAGE,

@@ -23,6 +23,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Circle Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Draws a circle around each detection.",
     fields: &[
         fields::IMAGE,

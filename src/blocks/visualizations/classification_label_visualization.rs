@@ -51,6 +51,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/classification_label_visualization@v1"],
     name: "Classification Label Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Writes what a classifier found on the image.",
     fields: &[
         fields::IMAGE,

@@ -22,6 +22,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/color_visualization@v1", "ColorVisualization"],
     name: "Color Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Shades the boxes of detections.",
     fields: &[
         fields::IMAGE,

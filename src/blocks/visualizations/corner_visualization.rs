@@ -23,6 +23,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Corner Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Draws the corners of the boxes of detections.",
     fields: &[
         fields::IMAGE,

@@ -26,6 +26,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/crop_visualization@v1", "CropVisualization"],
     name: "Crop Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Pastes an enlarged copy of each detection beside it.",
     fields: &[
         fields::IMAGE,

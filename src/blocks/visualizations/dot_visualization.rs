@@ -22,6 +22,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/dot_visualization@v1", "DotVisualization"],
     name: "Dot Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Draws a dot on each detection.",
     fields: &[
         fields::IMAGE,

@@ -23,6 +23,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Ellipse Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Draws an arc at the foot of each detection.",
     fields: &[
         fields::IMAGE,

@@ -42,6 +42,7 @@ pub static V2: BlockSpec = BlockSpec {
 const COMMON: BlockSpec = BlockSpec {
     name: "Halo Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Surrounds the masks of detections with a glow.",
     fields: FIELDS,
     outputs: &[output("image", &[kind::IMAGE])],

@@ -24,6 +24,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/mask_visualization@v1", "MaskVisualization"],
     name: "Mask Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Shades the masks of detections.",
     fields: &[
         fields::IMAGE,

@@ -37,6 +37,7 @@ pub static V2: BlockSpec = BlockSpec {
 const COMMON: BlockSpec = BlockSpec {
     name: "Polygon Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Draws the outlines of masks.",
     fields: FIELDS,
     outputs: &[output("image", &[kind::IMAGE])],

@@ -24,6 +24,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Triangle Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Draws a triangle that points down at each detection.",
     fields: &[
         fields::IMAGE,
