@@ -2,7 +2,7 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`describe`], [`engine`], [`definitions`], [`models`],
-//! [`sources`], [`streams`], [`network`], [`delivery`], [`remote_images`], [`fleet`], [`doctor`],
+//! [`sources`], [`telemetry`], [`streams`], [`network`], [`delivery`], [`remote_images`], [`fleet`], [`doctor`],
 //! [`http`], [`cli`].
 
 pub mod allocator;
@@ -27,4 +27,5 @@ pub mod redact;
 pub mod remote_images;
 pub mod sources;
 pub mod streams;
+pub mod telemetry;
 pub mod values;

@@ -21,7 +21,7 @@ use serde_json::{Map, Value as Json};
 
 pub use collect::Produced;
 pub use inputs::{RuntimeInput, RuntimeInputs};
-pub use run::Run;
+pub use run::{Run, StepTime};
 pub use stage::Stage;
 
 use crate::blocks::{Block, BuildError, Services};

@@ -7,7 +7,7 @@ use std::time::Instant;
 use smallvec::{SmallVec, smallvec};
 
 use super::elements::{FieldValues, StepElements};
-use super::run::{BranchState, Rows, Run, StepResult};
+use super::run::{BranchState, Rows, Run, StepResult, StepTime};
 use crate::blocks::{Block, BlockError, Context, Decision, Inputs, Output, Role, Row, Services};
 use crate::definition::error::{BlockProblem, ErrorClass, WorkflowError};
 use crate::plan::{Branch, Elements, Plan, PlannedStep, WORKFLOW_INPUT};
@@ -61,6 +61,41 @@ impl Stage {
             .any(|at| self.plan.steps[at].step.spec.role == Role::Model)
     }
 
+    /// Whether all of its steps leave nothing behind, by the descriptions of their blocks: then rounds
+    /// may go through several instances of it in any order.
+    pub fn is_stateless(&self) -> bool {
+        self.steps().all(|at| is_stateless(&self.plan, at))
+    }
+
+    /// The same steps cut where steps that leave nothing behind meet others.
+    pub fn into_parts(mut self) -> Vec<Self> {
+        let mut parts: Vec<Self> = Vec::new();
+        let mut last = None;
+        for (at, block) in std::mem::take(&mut self.blocks) {
+            let stateless = is_stateless(&self.plan, at);
+            match parts.last_mut().filter(|_| last == Some(stateless)) {
+                Some(part) => part.blocks.push((at, block)),
+                None => {
+                    let (plan, services) = (self.plan.clone(), self.services.clone());
+                    parts.push(Self::new(plan, services, vec![(at, block)]));
+                }
+            }
+            last = Some(stateless);
+        }
+        parts
+    }
+
+    /// The same steps with blocks of their own; `None` if a block cannot be made once more.
+    pub fn replica(&self) -> Option<Self> {
+        let mut replica = Self::new(self.plan.clone(), self.services.clone(), Vec::new());
+        for at in self.steps() {
+            let step = &self.plan.steps[at].step;
+            let block = (step.spec.build)(step, &self.services).ok()?;
+            replica.blocks.push((at, block));
+        }
+        Some(replica)
+    }
+
     /// Names of the steps, for logs and thread names.
     pub fn name(&self) -> String {
         let names: Vec<&str> = self
@@ -100,18 +135,24 @@ impl Stage {
                 services: &self.services,
                 at: *at,
             };
-            match &self.services.profile {
-                None => step.run(block.as_mut(), run)?,
-                Some(profile) => {
+            match (&self.services.profile, &run.steps) {
+                (None, None) => step.run(block.as_mut(), run)?,
+                (Some(profile), _) => {
                     let begun = Instant::now();
                     let ran = step.run(block.as_mut(), run);
                     profile.note(&step.planned.step.name, "workflow_block_operation", begun);
                     ran?;
                 }
+                (None, Some(_)) => step.run_observed(block.as_mut(), run)?,
             }
         }
         Ok(())
     }
+}
+
+fn is_stateless(plan: &Plan, at: usize) -> bool {
+    let spec = plan.steps[at].step.spec;
+    spec.stateless && spec.role != Role::Sink
 }
 
 impl Drop for Stage {
@@ -137,6 +178,20 @@ struct StepRun<'a> {
 }
 
 impl StepRun<'_> {
+    fn run_observed(&self, block: &mut dyn Block, run: &mut Run) -> Result<(), WorkflowError> {
+        let began = self.services.clock.monotonic();
+        let ran = self.run(block, run);
+        if let Some(steps) = &mut run.steps {
+            steps.push(StepTime {
+                at: self.at,
+                began,
+                ended: self.services.clock.monotonic(),
+                failed: ran.is_err(),
+            });
+        }
+        ran
+    }
+
     fn run(&self, block: &mut dyn Block, run: &mut Run) -> Result<(), WorkflowError> {
         let elements = StepElements::new(self.plan, run, self.at);
         let given = if elements.is_discarded() {

@@ -5,6 +5,10 @@
 //!            frames     bounded channels, one frame waiting at each
 //! ```
 //!
+//! A stage that holds its stream up gets further workers, if its blocks remember nothing (`crew`);
+//! rounds leave each stage in their order. A live frame that waited too long is dropped before a stage
+//! begins it, and before a model runs on it.
+//!
 //! A stream owns its engine and with it all state; models are shared through the services. The
 //! number of frames in flight is bounded by the channels, and for cameras by what the stages can work
 //! on at once (`flow`); what happens to frames that find no room is decided in one place, the queue of
@@ -18,16 +22,24 @@
 //! their block instance and with it all state, and no frame is lost, repeated or reordered.
 
 mod canary;
+mod collector;
+mod crew;
 mod entry;
 mod figures;
 mod flow;
 mod follow;
 mod handoff;
 mod intake;
+mod item;
 mod pipeline;
 mod report;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod turnstile;
 
 use std::convert::Infallible;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -36,10 +48,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 pub use canary::{CanaryPlan, CanaryReport, CanaryUntil};
-pub use figures::{Figures, Quantiles, Snapshot, SourceFigures, StageFigures, StageKind};
+pub use crew::stage_workers;
+pub use figures::{Figures, StageKind};
 pub use follow::{FollowSpec, Followed, Follower, warm};
 pub use intake::{Inlet, Intake, LIVE_WAIT, Notice, Observer, Pace};
 pub use report::{Report, Reporter};
+pub use snapshot::{Quantiles, Snapshot, SourceFigures, StageFigures};
 
 use crate::allocator;
 use crate::clock::Clock;
@@ -48,6 +62,7 @@ use crate::definitions::DefinitionStamp;
 use crate::engine::{Engine, Run, RuntimeInputs};
 use crate::plan::Plan;
 use crate::sources::{Frame, Source, SourceError};
+use crate::telemetry::Tracer;
 
 /// A definition as a stream runs it.
 #[derive(Debug)]
@@ -144,6 +159,10 @@ pub struct RoundsSpec {
     pub clock: Arc<dyn Clock>,
     /// Is told what becomes of the sources.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Most workers of a stage; without a number, as many as [`stage_workers`] says.
+    pub workers: Option<NonZeroUsize>,
+    /// Makes traces of frames, if a collector wants them.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl From<StreamSpec> for RoundsSpec {
@@ -155,6 +174,8 @@ impl From<StreamSpec> for RoundsSpec {
             parameters: spec.parameters,
             clock: spec.clock,
             observer: None,
+            workers: None,
+            tracer: None,
         }
     }
 }

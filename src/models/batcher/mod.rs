@@ -3,8 +3,9 @@
 //! There is no thread of its own: a caller leads, gathers what others have put in, runs it and hands
 //! the rows out; then the one who stands first leads. Callers take turns by stream: those stand first
 //! who were not served for longest, and a batch takes one image of each in turn until it is full, so
-//! neither many images nor many threads nor a high rate take another stream's turn. A caller waits
-//! for its rows, so it has one job in the queue at most and the queue is bounded by the callers.
+//! neither many images nor many threads nor a high rate take another stream's turn. Of the threads of
+//! one stream only one is in a batch. A thread waits for its rows, so it has one job in the queue at
+//! most and the queue is bounded by the threads.
 //!
 //! A leader waits for further images only while callers that were here of late are missing, and no
 //! longer than what a larger batch is known to save ([`times`]). Images whose turn does not come
@@ -21,7 +22,6 @@ mod times;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 pub use self::claim::Claim;
@@ -102,8 +102,7 @@ impl<G: Graph> Batcher<G> {
             }
         };
         let now = self.clock.monotonic();
-        let thread = thread::current().id();
-        lock(&self.state).callers.saw(thread, &job.who, now);
+        lock(&self.state).callers.saw(&job.who, now);
         if let Some(claim) = claim {
             claim.add_wait(job.waited(now));
             if let Err(Failed::Late) = result {
@@ -115,8 +114,7 @@ impl<G: Graph> Batcher<G> {
 
     fn enter(&self, job: &Arc<Job<G::Outputs>>) {
         let mut state = lock(&self.state);
-        let thread = thread::current().id();
-        state.callers.saw(thread, &job.who, job.came);
+        state.callers.saw(&job.who, job.came);
         state.queue.push_back(Pending {
             job: job.clone(),
             taken: 0,

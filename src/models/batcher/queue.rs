@@ -44,8 +44,16 @@ impl<O> State<O> {
         let Some(front) = self.queue.front() else {
             return false;
         };
-        let images: usize = self.queue.iter().map(Pending::left).sum();
-        !self.apart && images < front.job.limit && self.queue.len() < self.callers.active(now)
+        let turns = self.turns();
+        let first = self
+            .queue
+            .iter()
+            .zip(&turns)
+            .filter(|(_, turn)| turn.0 == 0);
+        let (callers, images) = first.fold((0, 0), |(callers, images), (pending, _)| {
+            (callers + 1, images + pending.left())
+        });
+        !self.apart && images < front.job.limit && callers < self.callers.active(now)
     }
 
     /// Puts those first who were not served for longest. Of one caller only the job that came first
@@ -54,21 +62,22 @@ impl<O> State<O> {
         if self.queue.len() < 2 {
             return;
         }
-        let turns: Vec<(usize, u64)> = self
-            .queue
-            .iter()
-            .enumerate()
-            .map(|(at, pending)| {
-                let who = &pending.job.who;
-                let before = self.queue.iter().take(at);
-                let rank = before.filter(|other| other.job.who == *who).count();
-                (rank, self.callers.served(who))
-            })
-            .collect();
+        let turns = self.turns();
         let waiting = std::mem::take(&mut self.queue);
         let mut waiting: Vec<_> = turns.into_iter().zip(waiting).collect();
         waiting.sort_by_key(|(turn, _)| *turn);
         self.queue = waiting.into_iter().map(|(_, pending)| pending).collect();
+    }
+
+    /// For each job how many of its caller stand before it, and when its caller was served.
+    fn turns(&self) -> Vec<(usize, u64)> {
+        let turn = |(at, pending): (usize, &Pending<O>)| {
+            let who = &pending.job.who;
+            let before = self.queue.iter().take(at);
+            let rank = before.filter(|other| other.job.who == *who).count();
+            (rank, self.callers.served(who))
+        };
+        self.queue.iter().enumerate().map(turn).collect()
     }
 
     /// Gives up what is too old and was not begun.
@@ -118,7 +127,8 @@ impl<O> State<O> {
         parts
     }
 
-    /// How many images of each job the next batch has. A caller whose last run failed is alone.
+    /// How many images of each job the next batch has: of a caller only those of its first job. A
+    /// caller whose last run failed is alone.
     fn share(&self) -> Vec<usize> {
         let mut counts = vec![0; self.queue.len()];
         let Some(front) = self.queue.front() else {
@@ -127,10 +137,13 @@ impl<O> State<O> {
         let (mut limit, mut total) = (front.job.limit, 0);
         let alone = self.apart || self.callers.is_suspect(&front.job.who);
         let together = if alone { 1 } else { self.queue.len() };
+        let turns = self.turns();
         loop {
             let before = total;
-            for (pending, count) in self.queue.iter().zip(&mut counts).take(together) {
+            let jobs = self.queue.iter().zip(&turns).zip(&mut counts);
+            for ((pending, turn), count) in jobs.take(together) {
                 let fits = pending.job.images.shape == front.job.images.shape
+                    && turn.0 == 0
                     && (alone || !self.callers.is_suspect(&pending.job.who))
                     && total < limit.min(pending.job.limit);
                 if fits && *count < pending.left() {

@@ -1,6 +1,5 @@
 //! What is known of a graph's callers and run times, to tell whether waiting for a fuller batch pays.
 
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use super::claim::Who;
@@ -17,9 +16,6 @@ const NEWEST: f64 = 0.1;
 /// What is known of the callers of a graph.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
-    /// Threads that asked, and when they were last here.
-    seen: Vec<(ThreadId, Duration)>,
-    /// Those who take turns.
     known: Vec<Caller>,
     /// Number of the newest turn.
     turn: u64,
@@ -37,14 +33,7 @@ struct Caller {
 
 impl Callers {
     /// A caller was here.
-    pub(super) fn saw(&mut self, thread: ThreadId, who: &Who, now: Duration) {
-        match self.seen.iter_mut().find(|(known, _)| *known == thread) {
-            Some((_, seen)) => *seen = now,
-            None => {
-                self.seen.retain(|(_, at)| is_recent(*at, now));
-                self.seen.push((thread, now));
-            }
-        }
+    pub(super) fn saw(&mut self, who: &Who, now: Duration) {
         match self.known.iter_mut().find(|caller| caller.who == *who) {
             Some(caller) => caller.seen = now,
             None => {
@@ -62,8 +51,10 @@ impl Callers {
 
     /// How many were here of late.
     pub(super) fn active(&self, now: Duration) -> usize {
-        let seen = self.seen.iter();
-        seen.filter(|(_, at)| is_recent(*at, now)).count()
+        let known = self.known.iter();
+        known
+            .filter(|caller| now.saturating_sub(caller.seen) < LATE)
+            .count()
     }
 
     fn find(&self, who: &Who) -> Option<&Caller> {
@@ -103,10 +94,6 @@ impl Callers {
             caller.suspect = failed;
         }
     }
-}
-
-fn is_recent(at: Duration, now: Duration) -> bool {
-    now.saturating_sub(at) < LATE
 }
 
 /// Average time per image in seconds, of runs on one image and of runs on several.
@@ -163,13 +150,14 @@ mod tests {
     #[test]
     fn callers_are_forgotten() {
         let mut callers = Callers::default();
-        let other = std::thread::spawn(|| {}).thread().id();
-        let who = Who::of(None);
-        callers.saw(std::thread::current().id(), &who, Duration::ZERO);
-        callers.saw(other, &who, Duration::from_millis(600));
+        let [one, other] = ["one", "other"].map(|name| Who::Stream(name.into()));
+        callers.saw(&one, Duration::ZERO);
+        callers.saw(&other, Duration::from_millis(600));
         assert_eq!(callers.active(Duration::from_millis(900)), 2);
         assert_eq!(callers.active(Duration::from_millis(1100)), 1);
-        callers.saw(other, &who, Duration::from_millis(1200));
+        callers.saw(&other, Duration::from_millis(1200));
         assert_eq!(callers.active(Duration::from_millis(1300)), 1);
+        callers.saw(&one, Duration::from_millis(1300));
+        assert_eq!(callers.active(Duration::from_millis(1300)), 2);
     }
 }

@@ -51,7 +51,9 @@ fn a_stream_with_many_threads_takes_no_more_turns_than_others() {
     let order: Vec<f32> = (0..9).flat_map(|_| bench.run_next()).collect();
     assert_eq!(order, [0.0, 10.0, 20.0, 30.0, 11.0, 31.0, 12.0, 13.0, 14.0]);
     greedy.into_iter().for_each(|caller| drop(done(caller)));
-    [first, modest, other].map(done);
+    for caller in [first, modest, other] {
+        done(caller);
+    }
 }
 
 /// A graph of a steady pace.

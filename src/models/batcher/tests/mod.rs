@@ -385,9 +385,7 @@ fn a_leader_waits_for_callers_that_are_known_if_batches_pay() {
     lock(&bench.batcher.state)
         .times
         .note(1, Duration::from_secs(8));
-    lock(&bench.batcher.state)
-        .callers
-        .saw(std::thread::current().id(), &Who::of(None), now);
+    lock(&bench.batcher.state).callers.saw(&Who::of(None), now);
     let one = bench.call_ready(&[2.0]);
     let two = std::thread::spawn(move || {
         due.recv().unwrap();
