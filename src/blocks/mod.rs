@@ -274,6 +274,10 @@ pub struct Services {
     pub cache: Arc<crate::blocks::CacheStore>,
     /// Whether sinks do nothing (dry runs).
     pub disable_sinks: bool,
+    /// Most workers of a stage of a stream, unless it says so itself; `None` goes by the cores.
+    pub stage_workers: Option<std::num::NonZeroUsize>,
+    /// Makes traces of frames and requests, if a collector wants them.
+    pub tracer: Option<Arc<crate::telemetry::Tracer>>,
     /// Gathers where the time of a run goes, if that is wanted.
     pub profile: Option<crate::profile::Profile>,
 }
@@ -290,6 +294,8 @@ impl Default for Services {
             sinks: Arc::default(),
             cache: Arc::default(),
             disable_sinks: false,
+            stage_workers: None,
+            tracer: None,
             profile: None,
         }
     }

@@ -20,6 +20,7 @@ mod models;
 mod outbox;
 mod run;
 mod serve;
+mod stage;
 mod store;
 mod validate;
 
@@ -210,6 +211,10 @@ enum LoadError {
     Fleet(#[from] crate::fleet::SettingError),
     #[error("the machine refuses a thread: {0}")]
     Thread(#[from] std::io::Error),
+    #[error(transparent)]
+    Traces(#[from] crate::telemetry::SettingsError),
+    #[error(transparent)]
+    Collector(#[from] crate::telemetry::TelemetryError),
     #[error(transparent)]
     Remote(#[from] crate::delivery::remote::NoSeconds),
 }

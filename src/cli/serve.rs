@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::outbox::OutboxPlaceArgs;
+use super::stage::StageArgs;
 use super::store::StoreArgs;
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::definitions::{ApiKey, DefinitionStore, Refresher, Settings};
@@ -123,6 +124,8 @@ pub struct ServeArgs {
     #[arg(long, env = "INFERENCE_SERVER_ID", value_name = "ID")]
     server_id: Option<String>,
     #[command(flatten)]
+    stages: StageArgs,
+    #[command(flatten)]
     image_urls: ImageUrlArgs,
     #[command(flatten)]
     store: StoreArgs,
@@ -191,7 +194,7 @@ fn start(args: &ServeArgs) -> Result<Running, String> {
 fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
     let mut host = args.host.clone();
     host.private_webhooks.get_or_insert(false);
-    let services = host::services(&host, &args.outbox)?;
+    let services = args.stages.apply(host::services(&host, &args.outbox)?)?;
     if args.outbox.is_named() {
         services.dispatcher.resume()?;
     }

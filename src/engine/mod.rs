@@ -28,7 +28,6 @@ use crate::blocks::{Block, BuildError, Services};
 use crate::definition::error::{BlockProblem, ErrorClass, WorkflowError};
 use crate::definition::step::Step;
 use crate::plan::Plan;
-use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
 
@@ -37,7 +36,7 @@ pub struct Engine {
     plan: Arc<Plan>,
     stages: Vec<Stage>,
     assembler: Assembler,
-    profile: Option<Profile>,
+    services: Services,
 }
 
 /// What turns run-time inputs into a [`Run`]; a stream keeps it at its entry.
@@ -104,8 +103,13 @@ impl Engine {
             plan,
             stages,
             assembler,
-            profile,
+            services,
         })
+    }
+
+    /// What the host lends to the blocks.
+    pub fn services(&self) -> &Services {
+        &self.services
     }
 
     /// The plan.
@@ -133,7 +137,7 @@ impl Engine {
     pub fn execute(&mut self, inputs: &RuntimeInputs) -> Result<Run, WorkflowError> {
         let begun = Instant::now();
         let mut run = self.assembler.assemble(inputs)?;
-        if let Some(profile) = &self.profile {
+        if let Some(profile) = &self.services.profile {
             profile.note(
                 "workflow_inputs_assembly",
                 "execution_engine_operation",

@@ -30,6 +30,7 @@
 //! | `results` | results that may wait for a client | 64 |
 //! | `results_policy` | `DROP_OLDEST` or `WAIT` | `DROP_OLDEST` |
 //! | `disable_sinks` | whether sinks do nothing | false |
+//! | `stage_workers` | most threads that work on one of its stages | as `--stage-workers` says |
 //! | `enabled` | whether it runs | true |
 //!
 //! Paths are relative to the folder of the file. A stream is named as in the file; that is its
@@ -37,6 +38,7 @@
 //! and streams whose names begin with `_` are comments.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
@@ -61,6 +63,7 @@ const FIELDS: &[&str] = &[
     "results",
     "results_policy",
     "disable_sinks",
+    "stage_workers",
     "enabled",
 ];
 
@@ -172,6 +175,13 @@ impl Reader<'_> {
             Some(_) => self.wrong(&format!("{place}.results_policy"), "DROP_OLDEST or WAIT"),
         }
         spec.disable_sinks = self.flag(place, object, "disable_sinks", false);
+        if let Some(json) = object.get("stage_workers") {
+            let workers = json.as_u64().and_then(|n| usize::try_from(n).ok());
+            spec.stage_workers = workers.and_then(NonZeroUsize::new);
+            if spec.stage_workers.is_none() {
+                self.wrong(&format!("{place}.stage_workers"), "a whole number from 1");
+            }
+        }
         Some(spec)
     }
 
@@ -335,7 +345,7 @@ mod tests {
             "gate": {"source": "rtsp://u:p@cam/a", "definition": "ws/flow", "version": "7"},
             "yard": {
                 "sources": {"n": "clip.mp4", "s": 0}, "definition": "crowd.json",
-                "max_fps": 5, "results": 8, "results_policy": "WAIT", "parameters": {"k": 1},
+                "max_fps": 5, "results": 8, "stage_workers": 2, "results_policy": "WAIT", "parameters": {"k": 1},
             },
             "off": {"source": 1, "definition": "local-one", "enabled": false},
         }}))
@@ -354,6 +364,8 @@ mod tests {
         assert_eq!((yard.max_fps, yard.results), (Some(5.0), 8));
         assert_eq!(yard.results_policy, ResultsPolicy::Wait);
         assert_eq!(yard.parameters.len(), 1);
+        assert_eq!(yard.stage_workers, NonZeroUsize::new(2));
+        assert_eq!(gate.stage_workers, None);
     }
 
     #[test]
@@ -362,7 +374,7 @@ mod tests {
             "a b": {"source": "ftp://u:hunter2@h/x", "definition": "w/f"},
             "b": {"sources": {}, "definition": 4, "max_fps": -1},
             "c": {"definition": "x", "version": "1"},
-            "d": {"source": 0, "definition": "x", "fps": 4, "results_policy": "ALL", "enabled": 1},
+            "d": {"source": 0, "definition": "x", "fps": 4, "stage_workers": 0, "results_policy": "ALL", "enabled": 1},
         }}))
         .unwrap_err();
         for place in [
@@ -375,6 +387,7 @@ mod tests {
             "streams.c.version: only definitions",
             "streams.d.fps: unknown field",
             "streams.d.results_policy: DROP_OLDEST or WAIT",
+            "streams.d.stage_workers: a whole number",
             "streams.d.enabled: true or false",
         ] {
             assert!(told.contains(place), "{place}\n{told}");

@@ -251,8 +251,6 @@ impl Runner {
             parameters: pipeline.spec.parameters.clone(),
             clock: pipeline.host.services.clock.clone(),
             observer: Some(observer),
-            workers: None,
-            tracer: None,
         });
         let stream = match started {
             Ok(stream) => stream,

@@ -69,7 +69,6 @@ pub struct Figures {
 
 struct Inner {
     latency: Histogram<u32>,
-    latency_sum: Duration,
     wait: Histogram<u32>,
     queue_age: Duration,
     decode: Histogram<u32>,
@@ -127,7 +126,6 @@ impl Figures {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let inner = Inner {
             latency: histogram(),
-            latency_sum: Duration::ZERO,
             wait: histogram(),
             queue_age: Duration::ZERO,
             decode: histogram(),
@@ -215,7 +213,6 @@ impl Figures {
         let now = self.clock.monotonic();
         let mut inner = self.inner();
         inner.latency.saturating_record(micros(result.latency));
-        inner.latency_sum += result.latency;
         inner.wait.saturating_record(micros(result.waited));
         inner.queue_age = result.waited;
         inner.inference.saturating_record(micros(spent.inference));
@@ -280,7 +277,6 @@ impl Figures {
             latency,
             latency_p50: latency.p50,
             latency_p99: latency.p99,
-            latency_sum: inner.latency_sum,
             wait: Quantiles::of(&inner.wait),
             queue_age: inner.queue_age,
             decode: Quantiles::of(&inner.decode),

@@ -39,7 +39,6 @@ mod tests;
 mod turnstile;
 
 use std::convert::Infallible;
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -62,7 +61,6 @@ use crate::definitions::DefinitionStamp;
 use crate::engine::{Engine, Run, RuntimeInputs};
 use crate::plan::Plan;
 use crate::sources::{Frame, Source, SourceError};
-use crate::telemetry::Tracer;
 
 /// A definition as a stream runs it.
 #[derive(Debug)]
@@ -159,10 +157,6 @@ pub struct RoundsSpec {
     pub clock: Arc<dyn Clock>,
     /// Is told what becomes of the sources.
     pub observer: Option<Arc<dyn Observer>>,
-    /// Most workers of a stage; without a number, as many as [`stage_workers`] says.
-    pub workers: Option<NonZeroUsize>,
-    /// Makes traces of frames, if a collector wants them.
-    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl From<StreamSpec> for RoundsSpec {
@@ -174,8 +168,6 @@ impl From<StreamSpec> for RoundsSpec {
             parameters: spec.parameters,
             clock: spec.clock,
             observer: None,
-            workers: None,
-            tracer: None,
         }
     }
 }

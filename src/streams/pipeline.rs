@@ -94,9 +94,8 @@ pub(super) fn start(spec: RoundsSpec) -> std::io::Result<Stream> {
         parameters,
         clock,
         observer,
-        workers,
-        tracer,
     } = spec;
+    let services = definition.engine.services();
     let gathers = !intake.keeps_newest();
     let (alive, gone) = bounded(0);
     let common = Common {
@@ -106,8 +105,10 @@ pub(super) fn start(spec: RoundsSpec) -> std::io::Result<Stream> {
         flow: Arc::default(),
         clock,
         observer,
-        workers: workers.map_or_else(stage_workers, NonZeroUsize::get),
-        tracer,
+        workers: services
+            .stage_workers
+            .map_or_else(stage_workers, NonZeroUsize::get),
+        tracer: services.tracer.clone(),
         _alive: alive,
     };
     let stop = Arc::new(AtomicBool::new(false));

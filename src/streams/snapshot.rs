@@ -18,6 +18,10 @@ pub struct Quantiles {
     pub p95: Duration,
     /// 99 % of them are shorter.
     pub p99: Duration,
+    /// How many there are.
+    pub count: u64,
+    /// All of them together.
+    pub sum: Duration,
 }
 
 impl Quantiles {
@@ -29,6 +33,9 @@ impl Quantiles {
                 p50: at(0.5),
                 p95: at(0.95),
                 p99: at(0.99),
+                count: times.len(),
+                sum: Duration::try_from_secs_f64(times.mean() * times.len() as f64 / 1e6)
+                    .unwrap_or_default(),
             },
         }
     }
@@ -115,8 +122,6 @@ pub struct Snapshot {
     pub inference: Quantiles,
     /// Time of a round in the other stages, all together.
     pub steps: Quantiles,
-    /// Time of results from decoder to result, all together; with `results` a mean over any span.
-    pub latency_sum: Duration,
     /// Age of the last round when the first stage took it.
     pub queue_age: Duration,
     /// Time in which a source gave nothing for more than a second, all together.

@@ -37,9 +37,12 @@ fn recall(name: &str, v: Json) -> Json {
     step(name, "Recall", json!({"image": "$inputs.image", "v": v}))
 }
 
-fn replacement(steps: Json, outputs: &[(&str, &str)]) -> Replacement {
+fn replacement(workers: usize, steps: Json, outputs: &[(&str, &str)]) -> Replacement {
     let definition = workflow(&["image"], steps, outputs);
-    let services = Services::default();
+    let services = Services {
+        stage_workers: NonZeroUsize::new(workers),
+        ..Services::default()
+    };
     let plan = Arc::new(Plan::compile(&definition).unwrap());
     let stamp = DefinitionStamp::inline(&definition, services.clock.now());
     Replacement {
@@ -49,7 +52,7 @@ fn replacement(steps: Json, outputs: &[(&str, &str)]) -> Replacement {
     }
 }
 
-fn start(uri: &str, definition: Replacement, workers: usize) -> Stream {
+fn start(uri: &str, definition: Replacement) -> Stream {
     let clock: Arc<dyn Clock> = Services::default().clock;
     let spec = SourceSpec::new(uri.parse().unwrap());
     let source = Source::open_with_clock(spec, clock.clone()).unwrap();
@@ -59,11 +62,7 @@ fn start(uri: &str, definition: Replacement, workers: usize) -> Stream {
         parameters: RuntimeInputs::new(),
         clock,
     };
-    Stream::start_rounds(RoundsSpec {
-        workers: NonZeroUsize::new(workers),
-        ..spec.into()
-    })
-    .unwrap()
+    Stream::start(spec).unwrap()
 }
 
 /// Number of the frame and the first output, or the error.
@@ -92,8 +91,7 @@ fn two_workers_do_nearly_twice_as_much_and_keep_the_order() {
         let began = Instant::now();
         let stream = start(
             &format!("{FRAMES}100"),
-            replacement(steps, &[("x", "$steps.a.o")]),
-            workers,
+            replacement(workers, steps, &[("x", "$steps.a.o")]),
         );
         assert_eq!(play(&stream), numbers(100));
         stream.join();
@@ -122,8 +120,11 @@ fn what_remembers_sees_every_frame_in_order_between_what_does_not() {
     ]);
     let stream = start(
         &format!("{FRAMES}120"),
-        replacement(steps, &[("x", "$steps.count.o"), ("y", "$steps.again.o")]),
-        4,
+        replacement(
+            4,
+            steps,
+            &[("x", "$steps.count.o"), ("y", "$steps.again.o")],
+        ),
     );
     assert_eq!(play(&stream), numbers(120));
     assert_eq!(stream.figures().in_flight(), 0);
@@ -139,8 +140,7 @@ fn an_error_stays_in_its_place() {
     ]);
     let stream = start(
         &format!("{FRAMES}60"),
-        replacement(steps, &[("x", "$steps.count.o")]),
-        3,
+        replacement(3, steps, &[("x", "$steps.count.o")]),
     );
     let rows = play(&stream);
     stream.join();
@@ -170,9 +170,9 @@ fn swaps_lose_no_frame_and_no_state_of_stages_with_workers() {
             slow("model", "SlowModel", 3, 0),
             slow("c", "Slow", 5, 0),
         ]);
-        replacement(steps, &[("x", "$steps.count.o")])
+        replacement(3, steps, &[("x", "$steps.count.o")])
     };
-    let stream = start(&format!("{FRAMES}200"), definition(0), 3);
+    let stream = start(&format!("{FRAMES}200"), definition(0));
     let control = stream.control();
     let swapping = thread::spawn(move || {
         for k in 1..=12 {
@@ -193,7 +193,7 @@ fn a_stream_with_many_workers_stops_at_once_also_after_a_pause() {
     let _alone = alone();
     for paused in [false, true] {
         let steps = json!([slow("a", "Slow", 20, 0)]);
-        let stream = start(CAMERA, replacement(steps, &[("x", "$steps.a.o")]), 4);
+        let stream = start(CAMERA, replacement(4, steps, &[("x", "$steps.a.o")]));
         let rows: Vec<i64> = stream
             .results()
             .iter()
@@ -226,7 +226,7 @@ fn a_frame_that_waited_too_long_between_stages_is_dropped_and_counted() {
         ),
         recall("last", json!("$steps.second.o")),
     ]);
-    let stream = start(CAMERA, replacement(steps, &[("x", "$steps.first.o")]), 1);
+    let stream = start(CAMERA, replacement(1, steps, &[("x", "$steps.first.o")]));
     let began = Instant::now();
     while stream.figures().in_flight() < 2 {
         assert!(began.elapsed() < Duration::from_secs(20), "no second frame");

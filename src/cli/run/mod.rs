@@ -15,6 +15,7 @@ use serde_json::{Value as Json, json};
 
 use super::cameras::CameraArgs;
 use super::outbox::OutboxPlaceArgs;
+use super::stage::StageArgs;
 use super::store::{self, StoreArgs};
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::blocks::CacheStore;
@@ -128,6 +129,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
     #[command(flatten)]
+    stages: StageArgs,
+    #[command(flatten)]
     cameras: CameraArgs,
     #[command(flatten)]
     store: StoreArgs,
@@ -174,7 +177,9 @@ struct Job<'a> {
 }
 
 fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
-    let services = host::services(&args.host, &args.outbox)?;
+    let services = args
+        .stages
+        .apply(host::services(&args.host, &args.outbox)?)?;
     let store = store::open(services.clock.clone())?;
     let key = store::key(&args.definition, &args.store);
     let fetched = store
