@@ -132,7 +132,7 @@ fn stream() -> Result<f64> {
         source: Source::open(SourceSpec::new(uri.parse()?))?,
         definition: Replacement {
             engine,
-            stamp: DefinitionStamp::inline(&definition, services.clock.now()),
+            provenance: DefinitionStamp::inline(&definition, services.clock.now()).into(),
             image_input: "image".into(),
         },
         parameters: RuntimeInputs::from_iter(parameters),

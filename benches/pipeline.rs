@@ -216,7 +216,7 @@ fn full_pipeline(services: &Services, clip: &Path) -> Result<Duration> {
         source: open(clip)?,
         definition: Replacement {
             engine,
-            stamp,
+            provenance: stamp.into(),
             image_input: "image".into(),
         },
         parameters: RuntimeInputs::new(),

@@ -43,7 +43,7 @@ fn run_clip(definition: &Json, clip: &str) -> Vec<HashMap<String, Value>> {
         source,
         definition: Replacement {
             engine,
-            stamp: DefinitionStamp::inline(definition, services.clock.now()),
+            provenance: DefinitionStamp::inline(definition, services.clock.now()).into(),
             image_input: "image".into(),
         },
         parameters: RuntimeInputs::new(),

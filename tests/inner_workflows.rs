@@ -6,17 +6,25 @@ mod platform;
 #[path = "support/receiver.rs"]
 #[allow(dead_code)]
 mod receiver;
+#[path = "support/server.rs"]
+mod server;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace::blocks::Services;
-use millrace::clock::SystemClock;
+use millrace::clock::{Clock, SystemClock};
 use millrace::definition::error::{ErrorClass, WorkflowError};
-use millrace::definitions::{ApiKey, DefinitionKey, DefinitionStore, Settings, StoreLibrary};
+use millrace::definitions::{
+    ApiKey, DefinitionKey, DefinitionStore, Demand, Refresher, Settings, StoreLibrary,
+};
 use millrace::delivery::{self, AddressPolicy, Dispatcher, RemoteWorkflows};
 use millrace::engine::{Engine, RuntimeInput, RuntimeInputs};
 use millrace::plan::{Plan, PlanDifference};
+use millrace::sources::{Source, SourceSpec};
+use millrace::streams::{
+    FollowSpec, Followed, Follower, FrameResult, Replacement, Stream, StreamSpec,
+};
 use millrace::values::deserialise::InputOptions;
 use millrace::values::serialise::OutputOptions;
 use platform::Platform;
@@ -153,6 +161,184 @@ fn a_changed_inner_definition_replaces_the_steps_that_changed() {
 }
 
 /// Services that dispatch inner workflows, and wait for the exchange.
+/// The height of a picture so many times.
+fn heights(factor: Json) -> Json {
+    json!({
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "steps": [{
+            "type": "roboflow_core/property_definition@v1", "name": "height", "data": "$inputs.image",
+            "operations": [{"type": "ExtractImageProperty", "property_name": "height"},
+                           {"type": "Multiply", "other": factor}],
+        }],
+        "outputs": [{"type": "JsonField", "name": "o", "selector": "$steps.height.output"}],
+    })
+}
+
+/// A stream that follows a definition which names another one.
+struct Live {
+    stream: Stream,
+    clock: Arc<dyn Clock>,
+    last: u64,
+}
+
+impl Live {
+    /// The next results until one meets a condition; the last one, as its output and the definition
+    /// on it. No frame is lost on the way.
+    fn until(&mut self, what: &str, met: impl Fn(i64, &Json) -> bool) -> Json {
+        let began = Instant::now();
+        loop {
+            let result = self.stream.results().recv_timeout(Duration::from_secs(10));
+            let result: FrameResult = result.unwrap();
+            self.last += 1;
+            assert_eq!(result.frame.number as u64, self.last, "{what}");
+            let run = result.run.unwrap();
+            let produced = run.produced(&result.generation.plan).remove(0);
+            let output = produced[0].value.as_i64().unwrap();
+            let definition = result.generation.provenance.to_json(self.clock.now());
+            if met(output, &definition) {
+                return definition;
+            }
+            let waited = began.elapsed();
+            assert!(
+                waited < Duration::from_secs(20),
+                "{what}: {output} {definition}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_changed_inner_definition_reaches_running_streams_and_stands_on_their_results() {
+    let platform = Platform::start();
+    platform.publish("ws/tag", &heights(json!(2)));
+    let outer = json!({
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "steps": [{
+            "type": "roboflow_core/inner_workflow@v1", "name": "inner",
+            "workflow_workspace_id": "ws", "workflow_id": "tag",
+            "parameter_bindings": {"image": "$inputs.image"},
+        }],
+        "outputs": [{"type": "JsonField", "name": "o", "selector": "$steps.inner.o"}],
+    });
+    platform.publish("ws/outer", &outer);
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = Settings::new(platform.url(), folder.path());
+    settings.api_key = Some(ApiKey::new("key"));
+    settings.ttl = Duration::from_millis(500);
+    let services = Services::default();
+    let store = Arc::new(DefinitionStore::open(settings, services.clock.clone()).unwrap());
+    let _refresher = Refresher::start(&store);
+    let key = DefinitionKey::workflow("ws", "outer", None, None);
+    let running = store.get_blocking(&key, Demand::Cached).unwrap();
+    let compiled = store.compile(&running, Some(&key), None);
+    let plan = Arc::new(compiled.plan.unwrap());
+    let engine = Engine::new(plan.clone(), services.clone(), InputOptions::default()).unwrap();
+    let mut source = SourceSpec::new("videotestsrc://?size=64x48&fps=25".parse().unwrap());
+    source.realtime = true;
+    let stream = Stream::start(StreamSpec {
+        source: Source::open(source).unwrap(),
+        definition: Replacement {
+            engine,
+            provenance: compiled.provenance.clone(),
+            image_input: "image".into(),
+        },
+        parameters: RuntimeInputs::new(),
+        clock: services.clock.clone(),
+    });
+    let mut live = Live {
+        stream: stream.unwrap(),
+        clock: services.clock.clone(),
+        last: 0,
+    };
+    let follower = Follower::start(FollowSpec {
+        store: store.clone(),
+        key: Some(key.clone()),
+        api_key: None,
+        running,
+        provenance: compiled.provenance,
+        plan,
+        parameters: RuntimeInputs::new(),
+        image_input: "image".into(),
+        canary: None,
+    });
+    let follower = follower.unwrap();
+    follower.add(Followed {
+        name: "live".into(),
+        control: live.stream.control(),
+        services: services.clone(),
+    });
+    let first = live.until("the first", |o, _| o == 96);
+    assert_eq!(first["inner"][0]["id"], "ws/tag");
+
+    // Confirmed again and again, it stays fresh although the stream was started long before.
+    let began = Instant::now();
+    let confirmed = live.until("a confirmation", |_, d| {
+        let newer = d["fetched_at"] != first["fetched_at"]
+            && d["inner"][0]["fetched_at"] != first["inner"][0]["fetched_at"];
+        newer && began.elapsed() > Duration::from_secs(2)
+    });
+    assert_eq!(confirmed["stale"], false, "{confirmed}");
+    assert_eq!(confirmed["inner"][0]["stale"], false, "{confirmed}");
+
+    platform.publish("ws/tag", &heights(json!(3)));
+    let second = live.until("the changed inner definition", |o, _| o == 144);
+    assert_eq!(second["hash"], first["hash"]);
+    assert_ne!(second["inner"][0]["hash"], first["inner"][0]["hash"]);
+
+    // One that does not compile is refused, and that stands on the results.
+    platform.publish(
+        "ws/tag",
+        &json!({"version": "1.0", "inputs": [], "steps": [{"type": "no"}], "outputs": []}),
+    );
+    let refused = live.until("the refusal", |o, d| {
+        assert_eq!(o, 144);
+        d["inner"][0]["last_error"].is_string()
+    });
+    assert_eq!(refused["inner"][0]["hash"], second["inner"][0]["hash"]);
+    assert_eq!(refused["inner"][0]["stale"], true, "{refused}");
+
+    platform.publish("ws/tag", &heights(json!(4)));
+    let mended = live.until("the mended one", |o, _| o == 192);
+    assert_eq!(mended["inner"][0]["last_error"], Json::Null, "{mended}");
+
+    // The platform is away: what runs goes on and says why it may be out of date.
+    platform.answer(platform::Manner::Status(503, None));
+    live.until("the failing platform", |o, d| {
+        assert_eq!(o, 192);
+        d["last_error"].is_string() && d["stale"] == true
+    });
+    live.stream.control().stop();
+    drop(follower);
+}
+
+#[tokio::test]
+async fn an_answer_names_the_inner_definitions() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("double.json"), times(2).to_string()).unwrap();
+    let server = server::Server::start(&["--pipelines", folder.path().to_str().unwrap()], &[]);
+    let body = json!({
+        "specification": naming("local", "double"), "inputs": {"v": [4]}, "include_definition": true,
+    });
+    let request = reqwest::Client::new().post(server.url("/workflows/run"));
+    let answer = request.json(&body).send().await.unwrap();
+    let header = answer.headers()["x-millrace-definition"].to_str().unwrap();
+    let header = header.to_owned();
+    let answer: Json = answer.json().await.unwrap();
+    assert_eq!(answer["outputs"], json!([{"o": 8}]));
+    let inner = &answer["definition"]["inner"][0];
+    assert_eq!(
+        (&inner["id"], &inner["source"]),
+        (&json!("double"), &json!("folder"))
+    );
+    let hash = inner["hash"].as_str().unwrap();
+    assert!(
+        header.contains(&format!("inner=(\"double\";hash=\"{hash}")),
+        "{header}"
+    );
+}
+
 fn dispatching(target: &str, settings: delivery::Settings) -> Services {
     Services {
         dispatcher: Arc::new(Dispatcher::new(settings)),

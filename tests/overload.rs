@@ -83,7 +83,7 @@ fn start(services: &Services, definition: &Json) -> Stream {
         source,
         definition: Replacement {
             engine,
-            stamp: DefinitionStamp::inline(definition, services.clock.now()),
+            provenance: DefinitionStamp::inline(definition, services.clock.now()).into(),
             image_input: "image".into(),
         },
         parameters: RuntimeInputs::new(),

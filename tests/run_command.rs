@@ -124,6 +124,10 @@ fn a_clip_gives_a_line_and_a_filmed_frame_per_frame() {
     assert_eq!(lines.len(), 300);
     for (i, line) in lines.iter().enumerate() {
         assert_eq!(line["frame_number"], i as i64 + 1);
+        let time = |name: &str| Timestamp::parse(line[name].as_str().unwrap()).unwrap();
+        let took = time("finished_at").unix_seconds() - time("arrived_at").unix_seconds();
+        let latency = line["latency_ms"].as_f64().unwrap();
+        assert!((took * 1e3 - latency).abs() < 0.1, "{line}");
         assert_eq!(line["definition"]["hash"].as_str().map(str::len), Some(12));
         assert!(
             line["outputs"]["picture"].is_null(),

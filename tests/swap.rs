@@ -68,7 +68,7 @@ fn replacement(services: &Services, k: usize) -> Replacement {
     let engine = Engine::new(plan, services.clone(), InputOptions::default()).unwrap();
     Replacement {
         engine,
-        stamp,
+        provenance: stamp.into(),
         image_input: "image".into(),
     }
 }
@@ -95,7 +95,9 @@ fn play(stream: Stream) -> Played {
         if let Some(last) = last.replace(now) {
             played.longest_gap = played.longest_gap.max(now - last);
         }
-        if last_hash.replace(result.generation.stamp.hash) != Some(result.generation.stamp.hash) {
+        if last_hash.replace(result.generation.provenance.hash())
+            != Some(result.generation.provenance.hash())
+        {
             played.generations += 1;
         }
         let run = result.run.unwrap();

@@ -1,24 +1,30 @@
 //! Definitions that inner workflows name, out of a store.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
-use super::{ApiKey, DefinitionKey, DefinitionStore, Demand, Settings};
+use super::{ApiKey, DefinitionKey, DefinitionStamp, DefinitionStore, Demand, Settings};
 use crate::clock::Clock;
 use crate::definition::InnerWorkflows;
 use crate::definition::inner::{Library, LibraryError, Reference};
 
 /// Gives inner workflows what a store has, with the API key of the definition around them. Waits for
-/// the store, so a server compiles on a thread that may wait.
+/// the store, so a server compiles on a thread that may wait. Remembers what it was asked for.
 pub struct StoreLibrary<'a> {
     store: &'a DefinitionStore,
     api_key: Option<ApiKey>,
+    /// The names that were asked for, and the stamps of what there was.
+    asked: RefCell<Vec<(DefinitionKey, Option<DefinitionStamp>)>>,
 }
 
 impl<'a> StoreLibrary<'a> {
     /// A library that asks a store; without `api_key`, with the store's own.
     pub fn new(store: &'a DefinitionStore, api_key: Option<ApiKey>) -> Self {
-        Self { store, api_key }
+        Self {
+            store,
+            api_key,
+            asked: RefCell::default(),
+        }
     }
 
     /// The library for what is inside the definition under a key.
@@ -28,6 +34,20 @@ impl<'a> StoreLibrary<'a> {
             _ => None,
         };
         Self::new(store, api_key)
+    }
+
+    /// What it gave so far.
+    pub fn given(&self) -> Vec<(DefinitionKey, DefinitionStamp)> {
+        let asked = self.asked.borrow();
+        let given = |(key, stamp): &(DefinitionKey, Option<_>)| Some((key.clone(), stamp.clone()?));
+        asked.iter().filter_map(given).collect()
+    }
+
+    /// What it was asked for and could not give.
+    pub fn missing(&self) -> Vec<DefinitionKey> {
+        let asked = self.asked.borrow();
+        let missing = asked.iter().filter(|(_, stamp)| stamp.is_none());
+        missing.map(|(key, _)| key.clone()).collect()
     }
 
     /// What compilation is lent.
@@ -56,6 +76,8 @@ impl Library for StoreLibrary<'_> {
             }
         }
         let fetched = self.store.get_blocking(&key, Demand::Cached);
+        let stamp = fetched.as_ref().ok().map(|fetched| fetched.stamp.clone());
+        self.asked.borrow_mut().push((key, stamp));
         let fetched = fetched.map_err(|error| LibraryError::Failed {
             status: error.status(),
             reason: error.to_string(),

@@ -7,13 +7,11 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use serde_json::{Map, Value as Json, json};
 
 use super::results::{Facts, Kept};
 use crate::clock::Clock;
 use crate::definition::error::WorkflowError;
-use crate::values::Timestamp;
 use crate::values::serialise::OutputOptions;
 
 /// A result as JSON.
@@ -42,7 +40,7 @@ pub(super) fn consumed(kept: &Kept, excluded: &[String], clock: &dyn Clock) -> C
     let mut result = Consumed {
         outputs: Vec::new(),
         frames_metadata: Vec::new(),
-        definition: kept.generation.stamp.to_json(clock.now()),
+        definition: kept.generation.provenance.to_json(clock.now()),
         timing: Vec::new(),
         error,
     };
@@ -89,12 +87,8 @@ fn timing(kept: &Kept, facts: &Facts) -> Json {
     json!({
         "captured": facts.video.frame_timestamp.isoformat(),
         "arrived": facts.arrived_at.isoformat(),
-        "finished": later(facts.arrived_at, kept.latency).isoformat(),
+        "finished": facts.arrived_at.after(kept.latency).isoformat(),
         "waited_ms": milliseconds(kept.waited),
         "latency_ms": milliseconds(kept.latency),
     })
-}
-
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    Timestamp::naive(time.local() + TimeDelta::from_std(by).unwrap_or_default())
 }

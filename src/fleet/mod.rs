@@ -174,11 +174,13 @@ impl Fleet {
         let fetched = wanted.fetch(&self.host.store, pipeline.clock())?;
         let services = pipeline.services.clone();
         let key = services.api_key.clone();
-        let plan = Arc::new(wanted.compile(&fetched, &self.host.store, key)?);
+        let compiled = wanted.compile(&fetched, &self.host.store, key);
+        let plan = Arc::new(compiled.plan?);
         let engine = Engine::new(plan.clone(), services, InputOptions::default())?;
         let built = Built {
             fetched,
             plan,
+            provenance: compiled.provenance,
             engine,
         };
         self.insert(pipeline, Some(built))

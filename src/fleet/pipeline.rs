@@ -17,7 +17,7 @@ use super::updates::{Severity, Teller, Updates, WireState};
 use super::{Host, Settings};
 use crate::blocks::Services;
 use crate::clock::Clock;
-use crate::definitions::DefinitionStamp;
+use crate::definitions::Provenance;
 use crate::sources::{Event, Source, SourceError, SourceSpec, SourceUri};
 use crate::streams::{Control, Figures, FrameResult, Inlet, Notice, Observer};
 
@@ -149,7 +149,7 @@ pub(super) struct State {
     pub control: Option<Control>,
     pub figures: Option<Arc<Figures>>,
     /// The definition of the newest result, else the one that was loaded.
-    pub stamp: Option<DefinitionStamp>,
+    pub provenance: Option<Provenance>,
     /// When a result last came, or nothing was under way.
     pub alive_at: Duration,
     pub last_consumed: Option<Duration>,
@@ -204,7 +204,7 @@ impl Pipeline {
                 cameras,
                 control: None,
                 figures: None,
-                stamp: None,
+                provenance: None,
                 alive_at: now,
                 last_consumed: None,
                 restarts: Vec::new(),
@@ -311,7 +311,7 @@ impl Pipeline {
         let now = self.now();
         let mut state = self.state();
         state.alive_at = now;
-        state.stamp = Some(result.generation.stamp.clone());
+        state.provenance = Some(result.generation.provenance.clone());
         let first = std::iter::once((result.source, &result.frame));
         let others = result.others.iter().map(|(source, frame)| (*source, frame));
         for (number, frame) in first.chain(others) {

@@ -111,7 +111,7 @@ fn own(pipeline: &Pipeline, state: &State, snapshot: &Snapshot, condition: Json)
         "health": condition,
         "restarts": state.restarts.len(),
         "definition_id": pipeline.spec.definition.name(),
-        "definition": state.stamp.as_ref().map(|stamp| stamp.to_json(now)),
+        "definition": state.provenance.as_ref().map(|it| it.to_json(now)),
         "errors": snapshot.errors,
         "last_error": state.last_error,
         "results": {

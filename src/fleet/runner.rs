@@ -17,9 +17,8 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded, select};
 use serde_json::json;
 
 use super::pipeline::{Phase, Pipeline, shown};
-use super::spec::Wanted;
 use super::updates::Severity;
-use crate::definitions::Fetched;
+use crate::definitions::{Fetched, Provenance};
 use crate::engine::Engine;
 use crate::plan::Plan;
 use crate::sources::SourceError;
@@ -40,7 +39,16 @@ const CONNECTION: &str = "SourceConnectionError";
 pub(super) struct Built {
     pub fetched: Arc<Fetched>,
     pub plan: Arc<Plan>,
+    pub provenance: Provenance,
     pub engine: Engine,
+}
+
+/// What a stream starts with.
+struct Runs {
+    fetched: Arc<Fetched>,
+    plan: Arc<Plan>,
+    provenance: Provenance,
+    image_input: String,
 }
 
 /// Why something did not go on, and what kind of error it is on the wire.
@@ -241,7 +249,12 @@ impl Runner {
             Ok(inlets) => inlets,
             Err(problem) => return After::Failed(problem),
         };
-        let image_input = definition.image_input.clone();
+        let runs = Runs {
+            fetched: fetched.clone(),
+            plan: definition.engine.plan().clone(),
+            provenance: definition.provenance.clone(),
+            image_input: definition.image_input.clone(),
+        };
         let pace = pipeline.pace(&pipeline.state().cameras);
         let observer: Arc<dyn Observer> = pipeline.clone();
         let started = Stream::start_rounds(RoundsSpec {
@@ -265,7 +278,7 @@ impl Runner {
         if let Err(error) = pipeline.connect_added() {
             tracing::warn!(pipeline = %pipeline.id, %error, "an added source cannot be opened");
         }
-        let follower = self.follow(fetched, image_input, &stream);
+        let follower = self.follow(runs, &stream);
         let after = self.watch(stream);
         if let Some(follower) = follower {
             follower.detach();
@@ -315,21 +328,20 @@ impl Runner {
         Ok(inlets)
     }
 
-    fn follow(
-        &self,
-        fetched: &Arc<Fetched>,
-        image_input: String,
-        stream: &Stream,
-    ) -> Option<Follower> {
-        let Wanted::Key(key) = &self.pipeline.spec.definition else {
+    fn follow(&self, runs: Runs, stream: &Stream) -> Option<Follower> {
+        let key = self.pipeline.spec.definition.key();
+        if key.is_none() && runs.provenance.inner().is_empty() {
             return None;
-        };
+        }
         let follower = Follower::start(FollowSpec {
             store: self.pipeline.host.store.clone(),
-            key: key.clone(),
-            running: fetched.clone(),
+            key: key.cloned(),
+            api_key: self.pipeline.services.api_key.clone(),
+            running: runs.fetched,
+            provenance: runs.provenance,
+            plan: runs.plan,
             parameters: self.pipeline.spec.parameters.clone(),
-            image_input,
+            image_input: runs.image_input,
             canary: None,
         });
         match follower {
@@ -432,10 +444,10 @@ fn prepare(
             })?
         }
     };
-    pipeline.state().stamp = Some(built.fetched.stamp.clone());
+    pipeline.state().provenance = Some(built.provenance.clone());
     let replacement = Replacement {
         engine: built.engine,
-        stamp: built.fetched.stamp.clone(),
+        provenance: built.provenance,
         image_input,
     };
     Ok((built.fetched, replacement))
@@ -456,12 +468,13 @@ fn build(pipeline: &Pipeline) -> Result<Built, Problem> {
     };
     let services = pipeline.services.clone();
     let (wanted, key) = (&pipeline.spec.definition, services.api_key.clone());
-    let plan = wanted.compile(&fetched, &pipeline.host.store, key);
-    let plan = Arc::new(plan.map_err(failed)?);
+    let compiled = wanted.compile(&fetched, &pipeline.host.store, key);
+    let plan = Arc::new(compiled.plan.map_err(failed)?);
     let engine = Engine::new(plan.clone(), services, InputOptions::default()).map_err(failed)?;
     Ok(Built {
         fetched,
         plan,
+        provenance: compiled.provenance,
         engine,
     })
 }

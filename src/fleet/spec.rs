@@ -7,12 +7,10 @@ use serde_json::Value as Json;
 
 use super::results::ResultsPolicy;
 use crate::clock::Clock;
-use crate::definition::error::WorkflowError;
 use crate::definitions::{
-    ApiKey, DefinitionError, DefinitionKey, DefinitionStore, Demand, Fetched, StoreLibrary,
+    ApiKey, Compiled, DefinitionError, DefinitionKey, DefinitionStore, Demand, Fetched,
 };
 use crate::engine::RuntimeInputs;
-use crate::plan::Plan;
 use crate::sources::{QueuePolicy, SourceSpec, SourceUri};
 use crate::streams::Pace;
 
@@ -45,20 +43,21 @@ impl Wanted {
 
     /// Compiles what was found. Inner workflows bring the key of this definition, or else the given
     /// one. Waits for the definitions that they name.
-    ///
-    /// # Errors
-    /// See [`Plan::compile_with`].
     pub(super) fn compile(
         &self,
         fetched: &Fetched,
         store: &DefinitionStore,
         api_key: Option<ApiKey>,
-    ) -> Result<Plan, WorkflowError> {
-        let library = match self {
-            Self::Key(key) => StoreLibrary::inside(store, key),
-            Self::Inline(_) => StoreLibrary::new(store, api_key),
-        };
-        Plan::compile_with(&fetched.definition, &library.inner_workflows())
+    ) -> Compiled {
+        store.compile(fetched, self.key(), api_key)
+    }
+
+    /// The key, if that is what it has.
+    pub(super) fn key(&self) -> Option<&DefinitionKey> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Inline(_) => None,
+        }
     }
 
     /// What it is called.

@@ -17,7 +17,7 @@ use super::process::{Process, RunningStream};
 use super::rejection::Rejection;
 use super::traffic::Traffic;
 use crate::blocks::Services;
-use crate::definitions::{ApiKey, Demand, Fetched, StoreLibrary};
+use crate::definitions::{ApiKey, Demand, Fetched, Provenance, StoreLibrary};
 use crate::delivery::RemoteWorkflows;
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::fleet::Fleet;
@@ -132,6 +132,8 @@ pub struct Order {
 pub struct Done {
     /// The body of the answer.
     pub body: Bytes,
+    /// Which definitions made it.
+    pub provenance: Provenance,
 }
 
 impl App {
@@ -221,7 +223,7 @@ impl App {
         self.services.models.preloading().is_done()
     }
 
-    /// The plan of a definition, for the caller with this key. Waits for definitions that inner
+    /// The plan of a definition, for the caller with this key, and what is in it. Waits for definitions that inner
     /// workflows name.
     ///
     /// # Errors
@@ -230,9 +232,11 @@ impl App {
         &self,
         fetched: &Fetched,
         api_key: Option<&ApiKey>,
-    ) -> Result<Arc<Plan>, Rejection> {
-        let library = StoreLibrary::new(&self.process.store, api_key.cloned());
-        Ok(self.plans.get(fetched, &library.inner_workflows())?)
+    ) -> Result<(Arc<Plan>, Provenance), Rejection> {
+        let store = &self.process.store;
+        let library = StoreLibrary::new(store, api_key.cloned());
+        let plan = self.plans.get(fetched, &library.inner_workflows())?;
+        Ok((plan, store.provenance(fetched, None, &library)))
     }
 
     /// How many plans are kept.
@@ -265,8 +269,8 @@ impl App {
     ///
     /// # Errors
     /// If the definition does not compile or a block refuses its parameters.
-    pub fn engine(&self, order: &Order) -> Result<Engine, Rejection> {
-        let plan = self.plan(&order.fetched, order.api_key.as_ref())?;
+    pub fn engine(&self, order: &Order) -> Result<(Engine, Provenance), Rejection> {
+        let (plan, provenance) = self.plan(&order.fetched, order.api_key.as_ref())?;
         let remote = &self.services.remote;
         let own_key = order.api_key.as_ref().map(|key| key.expose().into());
         let services = Services {
@@ -281,7 +285,8 @@ impl App {
             api_key: order.api_key.clone(),
             ..self.services.clone()
         };
-        Ok(Engine::new(plan, services, self.input.clone())?)
+        let engine = Engine::new(plan, services, self.input.clone())?;
+        Ok((engine, provenance))
     }
 
     /// Runs a workflow and writes the answer.
@@ -289,7 +294,7 @@ impl App {
     /// # Errors
     /// If the definition does not compile, an input does not fit, or a step fails.
     pub fn execute(&self, mut order: Order) -> Result<Done, Rejection> {
-        let mut engine = self.engine(&order)?;
+        let (mut engine, provenance) = self.engine(&order)?;
         let inputs: RuntimeInputs = std::mem::take(&mut order.inputs)
             .into_iter()
             .map(|(name, json)| (name, RuntimeInput::Json(json)))
@@ -319,10 +324,13 @@ impl App {
         let trace = order.profile.as_ref().map(Profile::events);
         answer.insert("profiler_trace".into(), trace.unwrap_or_default().into());
         if order.name_definition {
-            answer.insert("definition".into(), order.fetched.stamp.to_json(now));
+            answer.insert("definition".into(), provenance.to_json(now));
         }
         let body = serde_json::to_vec(&answer)
             .map_err(|e| Rejection::Internal(format!("the answer cannot be written: {e}")))?;
-        Ok(Done { body: body.into() })
+        Ok(Done {
+            body: body.into(),
+            provenance,
+        })
     }
 }

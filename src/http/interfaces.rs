@@ -194,6 +194,6 @@ async fn describe_by_name(
             .await?
     };
     let mut response = Json(told).into_response();
-    response.extensions_mut().insert(Stamped(stamp));
+    response.extensions_mut().insert(Stamped(stamp.into()));
     Ok(response)
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::app::App;
 use super::caller::{bearer, query, same_secret};
-use crate::definitions::DefinitionStamp;
+use crate::definitions::Provenance;
 use crate::models::usage::ModelUse;
 use crate::telemetry::RequestTrace;
 
@@ -47,7 +47,7 @@ pub struct Used(pub Vec<ModelUse>);
 
 /// The definition behind an answer; likewise.
 #[derive(Clone, Debug)]
-pub struct Stamped(pub DefinitionStamp);
+pub struct Stamped(pub Provenance);
 
 /// Wraps a request: outermost of all.
 pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -86,8 +86,8 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
         trace.finish(ended, method.as_str(), &handler, status);
     }
     name_models(headers, &uses);
-    if let Some(Stamped(stamp)) = &stamp {
-        name_definition(headers, stamp, &app);
+    if let Some(Stamped(made_by)) = &stamp {
+        name_definition(headers, made_by, &app);
     }
     drop(under_way);
     rest(&app);
@@ -98,7 +98,7 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
         route = handler,
         status,
         took_ms = took.as_secs_f64() * 1e3,
-        definition = stamp.map(|Stamped(stamp)| stamp.hash.to_string()),
+        definition = stamp.map(|Stamped(made_by)| made_by.hash().to_string()),
         "answered"
     );
     response
@@ -164,7 +164,10 @@ fn name_models(headers: &mut HeaderMap, uses: &[ModelUse]) {
     }
 }
 
-fn name_definition(headers: &mut HeaderMap, stamp: &DefinitionStamp, app: &App) {
+/// Says which definition made an answer: a dictionary of structured fields (RFC 9651). The
+/// definitions that it names stand in `inner`, each with its hash.
+fn name_definition(headers: &mut HeaderMap, made_by: &Provenance, app: &App) {
+    let stamp = made_by.stamp();
     let now = app.services.clock.now();
     let version: String = stamp
         .version
@@ -173,7 +176,7 @@ fn name_definition(headers: &mut HeaderMap, stamp: &DefinitionStamp, app: &App) 
         .chars()
         .filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\') || *c == ' ')
         .collect();
-    let text = format!(
+    let mut text = format!(
         "hash=\"{}\", version=\"{version}\", source={}, fetched-at=\"{}\", age={:.3}, stale={}",
         stamp.hash.full(),
         stamp.source,
@@ -181,6 +184,18 @@ fn name_definition(headers: &mut HeaderMap, stamp: &DefinitionStamp, app: &App) 
         stamp.age(now).as_secs_f64(),
         if stamp.stale(now) { "?1" } else { "?0" },
     );
+    let inner = made_by.inner().iter().filter_map(|origin| {
+        // Names that no header can hold are told in the body.
+        let id = origin.key()?.to_string();
+        let plain = id
+            .chars()
+            .all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\'));
+        plain.then(|| format!("\"{id}\";hash=\"{}\"", origin.hash().full()))
+    });
+    let inner: Vec<String> = inner.collect();
+    if !inner.is_empty() {
+        text.push_str(&format!(", inner=({})", inner.join(" ")));
+    }
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.insert(DEFINITION, value);
     }

@@ -18,7 +18,7 @@ use super::layers::{Stamped, Used};
 use super::rejection::Rejection;
 use super::table::Route;
 use super::{body, caller};
-use crate::definitions::{ApiKey, Demand, Fetched};
+use crate::definitions::{ApiKey, Demand, Fetched, Provenance};
 use crate::describe;
 use crate::models::usage;
 use crate::profile::Profile;
@@ -177,7 +177,7 @@ async fn run(
     common: Common,
     profile: Option<Profile>,
 ) -> Result<Response, Rejection> {
-    let stamp = fetched.stamp.clone();
+    let mut made_by = Provenance::from(fetched.stamp.clone());
     let order = Order {
         fetched,
         inputs: common.inputs,
@@ -192,7 +192,8 @@ async fn run(
     let work = move || Ok(usage::watch(|| worker.execute(order)));
     let (done, uses) = app.work(work).await?;
     let mut response = match done {
-        Ok(Done { body }) => {
+        Ok(Done { body, provenance }) => {
+            made_by = provenance;
             let kind = HeaderValue::from_static("application/json");
             ([(CONTENT_TYPE, kind)], body).into_response()
         }
@@ -200,7 +201,7 @@ async fn run(
     };
     let extensions = response.extensions_mut();
     extensions.insert(Used(uses));
-    extensions.insert(Stamped(stamp));
+    extensions.insert(Stamped(made_by));
     Ok(response)
 }
 

@@ -94,6 +94,6 @@ fn facts(first: &Frame, frames: usize, generation: &Generation, common: &Common)
         source: first.video.video_identifier.clone(),
         number: first.number,
         frames,
-        definition: generation.stamp.hash.to_string(),
+        definition: generation.provenance.hash().to_string(),
     }
 }

@@ -223,7 +223,7 @@ impl Figures {
                 inner.decode.saturating_record(micros(time));
             }
         }
-        inner.definition = Some(result.generation.stamp.hash);
+        inner.definition = Some(result.generation.provenance.hash());
         if inner.recent.len() == REMEMBERED {
             inner.recent.pop_front();
         }

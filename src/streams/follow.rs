@@ -1,21 +1,23 @@
 //! Brings new versions of a definition to the streams that run it.
 //!
-//! A [`Follower`] waits for changed content of one definition. What it gets it compiles, loads and
-//! warms the models of, and makes an engine for each stream, all beside the streams; only then every
-//! stream swaps, each at its next frame. Content that does not compile, that has no image input or
-//! whose models cannot be loaded changes nothing: the streams go on, and the refusal stands in the
-//! state of the definition ([`DefinitionStore::freshness`]).
+//! A [`Follower`] waits for changed content of one definition and of those that it names as inner
+//! workflows. What it gets it compiles, loads and warms the models of, and makes an engine for each
+//! stream, all beside the streams; only then every stream swaps, each at its next frame. Content that
+//! does not compile, that has no image input or whose models cannot be loaded changes nothing: the
+//! streams go on, and the refusal stands in the state of the definition
+//! ([`DefinitionStore::freshness`]). It is tried again when an inner workflow changes that it needs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, bounded};
 
 use super::{CanaryPlan, CanaryUntil, Control, Replacement};
 use crate::blocks::{Role, Services};
 use crate::definitions::{
-    DefinitionKey, DefinitionStore, Fetched, Refusal, StoreLibrary, Subscription,
+    ApiKey, Compiled, DefinitionKey, DefinitionStore, Fetched, Origin, Provenance, Refusal,
+    Subscription,
 };
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::plan::{Plan, PlanDifference};
@@ -40,10 +42,17 @@ pub struct Followed {
 pub struct FollowSpec {
     /// Where definitions come from.
     pub store: Arc<DefinitionStore>,
-    /// The definition.
-    pub key: DefinitionKey,
+    /// The definition; `None` for one that came with a request, of which only the inner workflows
+    /// can change.
+    pub key: Option<DefinitionKey>,
+    /// The API key for what a definition without a key names.
+    pub api_key: Option<ApiKey>,
     /// What the streams run now.
     pub running: Arc<Fetched>,
+    /// Where that, and what it names, came from.
+    pub provenance: Provenance,
+    /// What it was compiled to.
+    pub plan: Arc<Plan>,
     /// Parameters of the workflow: they may name models.
     pub parameters: RuntimeInputs,
     /// The input that gets the frames, while a new version still has it.
@@ -65,18 +74,21 @@ impl Follower {
     /// # Errors
     /// If the definition cannot be followed or the machine refuses a thread.
     pub fn start(spec: FollowSpec) -> Result<Self, String> {
-        let subscription = spec
-            .store
-            .subscribe(&spec.key, Some(spec.running.stamp.hash))
-            .map_err(|e| e.to_string())?;
+        let own = spec.key.as_ref().map(|key| {
+            let subscribed = spec.store.subscribe(key, Some(spec.running.stamp.hash));
+            subscribed.map_err(|e| e.to_string())
+        });
         let streams: Arc<Mutex<Vec<Followed>>> = Arc::default();
         let (stop, stopped) = bounded(0);
-        let worker = Worker {
-            spec,
-            subscription,
+        let mut worker = Worker {
+            own: own.transpose()?,
+            inner: Vec::new(),
+            newest: spec.running.clone(),
             streams: streams.clone(),
             stopped,
+            spec,
         };
+        worker.subscribe_inner(&worker.spec.provenance.clone(), &[]);
         let thread = thread::Builder::new()
             .name("follow".into())
             .spawn(move || worker.run())
@@ -120,63 +132,165 @@ fn lock(streams: &Mutex<Vec<Followed>>) -> MutexGuard<'_, Vec<Followed>> {
     streams.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What changed.
+enum Changed {
+    Own(Arc<Fetched>),
+    Inner,
+}
+
 /// A stream and what it moves to.
 type Prepared = (Followed, Replacement);
 
 struct Worker {
     spec: FollowSpec,
-    subscription: Subscription,
+    own: Option<Subscription>,
+    /// Of what the running definition names, and of what the newest one does.
+    inner: Vec<(DefinitionKey, Subscription)>,
+    /// The newest content, taken or refused.
+    newest: Arc<Fetched>,
     streams: Arc<Mutex<Vec<Followed>>>,
     stopped: Receiver<()>,
 }
 
 impl Worker {
     fn run(mut self) {
-        let changes = self.subscription.changes().clone();
-        let stopped = self.stopped.clone();
-        loop {
-            select! {
-                recv(changes) -> fetched => match fetched {
-                    Ok(fetched) => self.take(&fetched),
-                    Err(_) => return,
-                },
-                // Nothing is ever sent: the other side is gone.
-                recv(stopped) -> _ => return,
+        while let Some(changed) = self.wait() {
+            if let Changed::Own(fetched) = changed {
+                self.newest = fetched;
             }
+            self.take(&self.newest.clone());
             if self.is_stopped() {
                 return;
             }
         }
     }
 
+    /// Waits for a change; `None` once it should stop.
+    fn wait(&self) -> Option<Changed> {
+        let mut select = Select::new();
+        // Nothing is ever sent: the other side is gone.
+        let stop = select.recv(&self.stopped);
+        let inner = self.inner.iter().map(|(_, subscription)| subscription);
+        let subscriptions: Vec<_> = self.own.iter().chain(inner).collect();
+        for subscription in &subscriptions {
+            select.recv(subscription.changes());
+        }
+        let ready = select.select();
+        let at = ready.index();
+        if at == stop {
+            // An operation that was chosen has to be completed.
+            let _ = ready.recv(&self.stopped);
+            return None;
+        }
+        let fetched = ready.recv(subscriptions[at - 1 - stop].changes()).ok()?;
+        Some(match self.own.is_some() && at == stop + 1 {
+            true => Changed::Own(fetched),
+            false => Changed::Inner,
+        })
+    }
+
+    /// Subscribes to what the running definition names, and to what one that was tried names or
+    /// lacks. Content that changed since it was compiled is told at once. Subscriptions that there
+    /// are stay: of a content that was refused they do not tell again.
+    fn subscribe_inner(&mut self, tried: &Provenance, missing: &[DefinitionKey]) {
+        let named = tried.inner().iter().chain(self.spec.provenance.inner());
+        let named = named.filter_map(|origin| Some((origin.key()?.clone(), Some(origin.hash()))));
+        let mut before = std::mem::take(&mut self.inner);
+        for (key, hash) in named.chain(missing.iter().map(|key| (key.clone(), None))) {
+            if self.inner.iter().any(|(other, _)| *other == key) {
+                continue;
+            }
+            let subscription = match before.iter().position(|(other, _)| *other == key) {
+                Some(at) => before.swap_remove(at).1,
+                None => match self.spec.store.subscribe(&key, hash) {
+                    Ok(subscription) => subscription,
+                    // A key that can have no definition has no changes either.
+                    Err(_) => continue,
+                },
+            };
+            self.inner.push((key, subscription));
+        }
+    }
+
     fn take(&mut self, fetched: &Arc<Fetched>) {
         let hash = fetched.stamp.hash;
-        let tried = self.try_out(fetched);
-        let refusal = match tried.and_then(|()| self.prepare(fetched)) {
-            Ok((replacements, change)) => {
-                tracing::info!(definition = %self.spec.key, %hash, %change, "the streams move to a new definition");
+        let name = self.name();
+        let Compiled {
+            plan,
+            provenance,
+            missing,
+        } = self.compile(fetched);
+        self.subscribe_inner(&provenance, &missing);
+        if plan.is_ok() && provenance.is_same(&self.spec.provenance) {
+            return self.note_refusal(None);
+        }
+        let plan = plan.map(Arc::new).map_err(|e| e.to_string());
+        let ready = plan.and_then(|plan| {
+            self.try_out(&plan, &provenance)?;
+            Ok((self.prepare(&plan, &provenance)?, plan))
+        });
+        match ready {
+            Ok((replacements, plan)) => {
+                let change = in_words(&PlanDifference::between(&self.spec.plan, &plan));
+                tracing::info!(definition = %name, %hash, %change, "the streams move to a new definition");
                 for (stream, replacement) in replacements {
                     if stream.control.swap(replacement).is_err() {
                         lock(&self.streams).retain(|other| other.name != stream.name);
                     }
                 }
                 self.spec.running = fetched.clone();
-                None
+                self.spec.plan = plan;
+                self.spec.provenance = provenance;
+                self.subscribe_inner(&self.spec.provenance.clone(), &[]);
+                self.note_refusal(None);
             }
             Err(reason) => {
-                tracing::warn!(definition = %self.spec.key, %hash, %reason, "a new definition was refused; the streams go on with the old one");
-                Some(Refusal {
-                    hash,
-                    reason,
-                    at: fetched.stamp.fetched_at,
-                })
+                tracing::warn!(definition = %name, %hash, %reason, "a new definition was refused; the streams go on with the old one");
+                self.note_refusal(Some((&provenance, reason)));
             }
+        }
+    }
+
+    fn name(&self) -> String {
+        match &self.spec.key {
+            Some(key) => key.to_string(),
+            None => "inline".into(),
+        }
+    }
+
+    /// Notes in the state of each definition that changed that this content of it was refused, or
+    /// that the newest was taken.
+    fn note_refusal(&self, refused: Option<(&Provenance, String)>) {
+        let store = &self.spec.store;
+        let Some((tried, reason)) = refused else {
+            let inner = self.spec.provenance.inner().iter().filter_map(Origin::key);
+            for key in self.spec.key.iter().chain(inner) {
+                store.note_refusal(key, None);
+            }
+            return;
         };
-        self.spec.store.note_refusal(&self.spec.key, refusal);
+        let running = |key: &DefinitionKey| {
+            let mut inner = self.spec.provenance.inner().iter();
+            inner.find(|origin| origin.key() == Some(key))
+        };
+        let changed = tried.inner().iter().filter_map(|origin| {
+            let key = origin.key()?;
+            let same = running(key).is_some_and(|was| was.hash() == origin.hash());
+            (!same).then(|| (key, origin.stamp()))
+        });
+        let own = self.spec.key.iter().map(|key| (key, tried.stamp()));
+        for (key, stamp) in own.chain(changed) {
+            let refusal = Refusal {
+                hash: stamp.hash,
+                reason: reason.clone(),
+                at: stamp.fetched_at,
+            };
+            store.note_refusal(key, Some(refusal));
+        }
     }
 
     /// Runs a new version beside the old one on the first stream, if that is wanted.
-    fn try_out(&self, fetched: &Fetched) -> Result<(), String> {
+    fn try_out(&self, compiled: &Arc<Plan>, provenance: &Provenance) -> Result<(), String> {
         let (Some(plan), Some(stream)) = (self.spec.canary, lock(&self.streams).first().cloned())
         else {
             return Ok(());
@@ -186,14 +300,12 @@ impl Worker {
             cache: Arc::default(),
             ..stream.services.clone()
         };
-        let compiled = Arc::new(self.compile(fetched)?);
-        warm(&compiled, &self.spec.parameters, &services)?;
-        let image_input = self.image_input(&compiled)?;
-        let engine =
-            Engine::new(compiled, services, InputOptions::default()).map_err(|e| e.to_string())?;
+        warm(compiled, &self.spec.parameters, &services)?;
+        let image_input = self.image_input(compiled)?;
+        let engine = Engine::new(compiled.clone(), services, InputOptions::default());
         let replacement = Replacement {
-            engine,
-            stamp: fetched.stamp.clone(),
+            engine: engine.map_err(|e| e.to_string())?,
+            provenance: provenance.clone(),
             image_input,
         };
         let reports = stream
@@ -207,8 +319,8 @@ impl Worker {
                 Err(_) => return Err("the canary broke off".into()),
             }
         };
-        let hash = fetched.stamp.hash;
-        tracing::warn!(definition = %self.spec.key, %hash, stream = stream.name, "canary: {report}");
+        let (name, hash) = (self.name(), provenance.hash());
+        tracing::warn!(definition = %name, %hash, stream = stream.name, "canary: {report}");
         match plan.until {
             CanaryUntil::Always => Ok(()),
             CanaryUntil::Equal if report.all_equal() => Ok(()),
@@ -232,42 +344,30 @@ impl Worker {
             .ok_or_else(|| "it has no image input to feed frames to".into())
     }
 
-    fn compile(&self, fetched: &Fetched) -> Result<Plan, String> {
-        let library = StoreLibrary::inside(&self.spec.store, &self.spec.key);
-        Plan::compile_with(&fetched.definition, &library.inner_workflows())
-            .map_err(|e| e.to_string())
+    fn compile(&self, fetched: &Fetched) -> Compiled {
+        let FollowSpec { key, api_key, .. } = &self.spec;
+        let store = &self.spec.store;
+        store.compile(fetched, key.as_ref(), api_key.clone())
     }
 
-    /// An engine per stream, warm; and what changes, in words.
-    fn prepare(&mut self, fetched: &Fetched) -> Result<(Vec<Prepared>, String), String> {
-        let plan = Arc::new(self.compile(fetched)?);
-        let image_input = self.image_input(&plan)?;
+    /// An engine per stream, warm.
+    fn prepare(&self, plan: &Arc<Plan>, provenance: &Provenance) -> Result<Vec<Prepared>, String> {
+        let image_input = self.image_input(plan)?;
         let streams = lock(&self.streams).clone();
         if let Some(stream) = streams.first() {
-            warm(&plan, &self.spec.parameters, &stream.services)?;
+            warm(plan, &self.spec.parameters, &stream.services)?;
         }
-        let replacements = streams
-            .into_iter()
-            .map(|stream| {
-                let engine = Engine::new(
-                    plan.clone(),
-                    stream.services.clone(),
-                    InputOptions::default(),
-                );
-                let replacement = Replacement {
-                    engine: engine.map_err(|e| e.to_string())?,
-                    stamp: fetched.stamp.clone(),
-                    image_input: image_input.clone(),
-                };
-                Ok((stream, replacement))
-            })
-            .collect::<Result<Vec<_>, String>>()?;
-        // What ran before may name inner workflows that cannot be had any more.
-        let change = match self.compile(&self.spec.running) {
-            Ok(old) => in_words(&PlanDifference::between(&old, &plan)),
-            Err(_) => "what ran before cannot be compared".into(),
-        };
-        Ok((replacements, change))
+        let prepared = streams.into_iter().map(|stream| {
+            let services = stream.services.clone();
+            let engine = Engine::new(plan.clone(), services, InputOptions::default());
+            let replacement = Replacement {
+                engine: engine.map_err(|e| e.to_string())?,
+                provenance: provenance.clone(),
+                image_input: image_input.clone(),
+            };
+            Ok((stream, replacement))
+        });
+        prepared.collect()
     }
 }
 

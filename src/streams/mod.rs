@@ -57,7 +57,7 @@ pub use snapshot::{Quantiles, Snapshot, SourceFigures, StageFigures};
 use crate::allocator;
 use crate::clock::Clock;
 use crate::definition::error::WorkflowError;
-use crate::definitions::DefinitionStamp;
+use crate::definitions::Provenance;
 use crate::engine::{Engine, Run, RuntimeInputs};
 use crate::plan::Plan;
 use crate::sources::{Frame, Source, SourceError};
@@ -68,7 +68,7 @@ pub struct Generation {
     /// The plan.
     pub plan: Arc<Plan>,
     /// Which definition it is.
-    pub stamp: DefinitionStamp,
+    pub provenance: Provenance,
     /// Name of the input that gets the frames.
     pub image_input: String,
     /// Name of the first element of that input.
@@ -126,7 +126,7 @@ pub struct Replacement {
     /// the running ones.
     pub engine: Engine,
     /// Which definition it is.
-    pub stamp: DefinitionStamp,
+    pub provenance: Provenance,
     /// Name of the input that gets the frames.
     pub image_input: String,
 }

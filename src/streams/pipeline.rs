@@ -174,7 +174,7 @@ impl Chain {
     ) -> std::io::Result<(Self, Assembler, Arc<Generation>)> {
         let Replacement {
             engine,
-            stamp,
+            provenance,
             image_input,
         } = definition;
         let plan = engine.plan().clone();
@@ -205,7 +205,7 @@ impl Chain {
         let _ = chains.send(next);
         let generation = Arc::new(Generation {
             plan,
-            stamp,
+            provenance,
             image_input,
             elements: OnceLock::new(),
         });

@@ -46,7 +46,8 @@ impl Reporter {
         }
     }
 
-    /// The report of a result: stream, frame, times, definition, and `outputs` or `error`. The
+    /// The report of a result: stream, frame, times (when it was taken, came out of the decoder and
+    /// was done), definition, and `outputs` or `error`. The
     /// picture is that of the output `wanted`, else of the first output that is a picture, else the
     /// frame itself.
     pub fn report(&self, result: &FrameResult, now: Timestamp, wanted: Option<&str>) -> Report {
@@ -55,9 +56,11 @@ impl Reporter {
             "stream": &*video.video_identifier,
             "frame_number": video.frame_number,
             "frame_timestamp": video.frame_timestamp.isoformat(),
+            "arrived_at": result.frame.arrived_at.isoformat(),
+            "finished_at": result.frame.arrived_at.after(result.latency).isoformat(),
             "time_seconds": result.frame.time.as_secs_f64(),
             "latency_ms": (result.latency.as_secs_f64() * 1e5).round() / 100.0,
-            "definition": result.generation.stamp.to_json(now),
+            "definition": result.generation.provenance.to_json(now),
             "models": self.models,
         });
         let mut picture = None;

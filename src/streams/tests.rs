@@ -47,7 +47,7 @@ fn replacement(workers: usize, steps: Json, outputs: &[(&str, &str)]) -> Replace
     let stamp = DefinitionStamp::inline(&definition, services.clock.now());
     Replacement {
         engine: Engine::new(plan, services, InputOptions::default()).unwrap(),
-        stamp,
+        provenance: stamp.into(),
         image_input: "image".into(),
     }
 }

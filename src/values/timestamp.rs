@@ -1,6 +1,8 @@
 //! A point in time, with or without an offset from UTC, as Python's `datetime` has it.
 
-use chrono::{DateTime, Datelike, FixedOffset, Local, NaiveDateTime, Timelike, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, Datelike, FixedOffset, Local, NaiveDateTime, TimeDelta, Timelike, Utc};
 
 /// A point in time with microseconds. Without an offset it is local time of an unknown place.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +32,14 @@ impl Timestamp {
     pub fn from_unix_micros(micros: i64) -> Self {
         let utc = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or_default();
         Self::zoned(utc.fixed_offset())
+    }
+
+    /// The time this much after it, with the same offset.
+    pub fn after(self, time: Duration) -> Self {
+        Self {
+            local: self.local + TimeDelta::from_std(time).unwrap_or_default(),
+            ..self
+        }
     }
 
     /// Whether the offset from UTC is known.

@@ -165,7 +165,7 @@ fn start(scene: &Scene, shared: &Shared) -> Result<Stream, String> {
         source,
         definition: Replacement {
             engine: engine.map_err(|e| e.to_string())?,
-            stamp: scene.stamp.clone(),
+            provenance: scene.stamp.clone().into(),
             image_input: scene.image_input.clone(),
         },
         parameters: RuntimeInputs::new(),

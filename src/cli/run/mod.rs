@@ -21,9 +21,7 @@ use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::blocks::CacheStore;
 use crate::blocks::{Family, Services};
 use crate::clock::Clock;
-use crate::definitions::{
-    DefinitionKey, DefinitionStore, Demand, Fetched, Refresher, StoreLibrary,
-};
+use crate::definitions::{DefinitionKey, DefinitionStore, Demand, Fetched, Provenance, Refresher};
 use crate::delivery::Counts;
 use crate::delivery::webhook::{Condition, Webhook};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
@@ -49,7 +47,7 @@ const LAST_EVENTS: Duration = Duration::from_secs(10);
 millrace run people.json --source clip.mp4 --output out --video out/annotated.mp4\n  \
 millrace run people.json --source rtsp://user:pass@10.0.0.7/main --webhook http://127.0.0.1:8000/events --webhook-when alarm\n  \
 millrace run people.json --source videotestsrc:// --max-fps 5 --preview\n\n\
-Each line of the results is a JSON object: stream, frame_number, frame_timestamp, latency_ms, definition, models, \
+Each line of the results is a JSON object: stream, frame_number, frame_timestamp, arrived_at, finished_at, latency_ms, definition, models, \
 and outputs (or error). Ctrl-C ends cleanly, a second one at once.\n\
 Exit code: 0 all well, 1 a stream failed or frames had errors, 2 refused before anything ran.")]
 pub struct RunArgs {
@@ -171,6 +169,7 @@ struct Job<'a> {
     store: Arc<DefinitionStore>,
     key: DefinitionKey,
     fetched: Arc<Fetched>,
+    provenance: Provenance,
     reporter: Reporter,
     webhooks: Vec<Webhook>,
     specs: Vec<SourceSpec>,
@@ -185,9 +184,8 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
     let fetched = store
         .get_blocking(&key, Demand::Cached)
         .map_err(LoadError::from)?;
-    let library = StoreLibrary::inside(&store, &key);
-    let plan = Plan::compile_with(&fetched.definition, &library.inner_workflows());
-    let plan = Arc::new(plan.map_err(LoadError::from)?);
+    let compiled = store.compile(&fetched, Some(&key), None);
+    let plan = Arc::new(compiled.plan.map_err(LoadError::from)?);
     let image_input = image_input(args, &plan)?;
     let parameters = parameters(args, &plan)?;
     let specs = source_specs(args)?;
@@ -217,6 +215,7 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
         store,
         key,
         fetched,
+        provenance: compiled.provenance,
         reporter,
         webhooks,
         specs,
@@ -451,8 +450,11 @@ impl Job<'_> {
         let refresher = Refresher::start(&self.store);
         let follower = Follower::start(FollowSpec {
             store: self.store.clone(),
-            key: self.key.clone(),
+            key: Some(self.key.clone()),
+            api_key: None,
             running: self.fetched.clone(),
+            provenance: self.provenance.clone(),
+            plan: self.plan.clone(),
             parameters: self.parameters.clone(),
             image_input: self.image_input.clone(),
             canary: self.args.canary.map(|frames| CanaryPlan {
@@ -489,7 +491,7 @@ impl Job<'_> {
             source,
             definition: Replacement {
                 engine,
-                stamp: self.fetched.stamp.clone(),
+                provenance: self.provenance.clone(),
                 image_input: self.image_input.clone(),
             },
             parameters: self.parameters.clone(),

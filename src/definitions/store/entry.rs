@@ -18,7 +18,7 @@ use crate::definitions::error::{DefinitionError, PlatformError};
 use crate::definitions::file::{Look, WatchedFile};
 use crate::definitions::freshness::{Freshness, Refusal};
 use crate::definitions::key::{DefinitionKey, PlatformKey};
-use crate::definitions::stamp::{self, Fetched, Source};
+use crate::definitions::stamp::{self, DefinitionStamp, Fetched, Source, Trouble};
 use crate::definitions::subscription::Teller;
 
 /// A definition in memory.
@@ -114,6 +114,27 @@ impl Entry {
     /// What a request that does not insist on fresh content gets.
     pub(in crate::definitions) fn current(&self) -> Option<Arc<Fetched>> {
         self.state().current.clone()
+    }
+
+    /// The stamp of a content that runs: the newest one while the source still has that content. Of
+    /// content that the source replaced it says since when, and why it runs on if the new one was
+    /// refused.
+    pub(in crate::definitions) fn stamp_of(&self, running: &DefinitionStamp) -> DefinitionStamp {
+        let state = self.state();
+        let current = match &state.current {
+            Some(current) if current.stamp.hash == running.hash => return current.stamp.clone(),
+            Some(current) => &current.stamp,
+            None => return running.clone(),
+        };
+        let refused = state.refused.as_ref().filter(|r| r.hash == current.hash);
+        DefinitionStamp {
+            stale_from: Some(current.fetched_at),
+            last_error: refused.map(|refused| Trouble {
+                message: format!("{} was refused: {}", refused.hash, refused.reason).into(),
+                at: refused.at,
+            }),
+            ..running.clone()
+        }
     }
 
     /// Enrols a subscriber that runs this content: its number, and where it is told of others.

@@ -9,6 +9,7 @@
 //! The store has one thread of its own, so it can be asked from inside and outside of any runtime.
 //! Nobody who has, or could have, a copy waits longer than [`Settings::patience`].
 
+mod compiling;
 mod entry;
 mod flight;
 mod state;
@@ -34,6 +35,7 @@ use super::stamp::{Fetched, Source};
 use super::subscription::Subscription;
 use crate::clock::Clock;
 use crate::definition::canonical::DefinitionHash;
+pub use compiling::Compiled;
 pub(super) use entry::Entry;
 
 /// Most entries in memory; the one that was not used for longest goes first. Entries that somebody
