@@ -30,7 +30,7 @@ use serde_json::{Value as Json, json};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A light step, then one whose number of the frame decides whether it fails.
+/// Two light steps.
 fn definition() -> Json {
     json!({
         "version": "1.0",
@@ -216,29 +216,36 @@ fn an_error_of_a_step_is_told_where_it_happened() {
     let collector = Receiver::ok();
     let tracer = tracer(&collector.url(""), &[]);
     let mut definition = definition();
-    definition["inputs"]
-        .as_array_mut()
-        .unwrap()
-        .push(json!({"type": "WorkflowParameter", "name": "kernel", "default_value": "wide"}));
-    definition["steps"][1]["kernel_size"] = json!("$inputs.kernel");
+    definition["steps"][1] = json!({
+        "type": "roboflow_core/roboflow_object_detection_model@v2", "name": "model",
+        "images": "$steps.gray.image", "model_id": "nobody/1",
+    });
+    definition["outputs"][0]["selector"] = json!("$steps.model.predictions");
     let (_, results) = play(
         "videotestsrc://?size=64x48&fps=50&frames=4",
         &definition,
         Some(tracer),
     );
     assert_eq!(results, 4);
-    // No decoder: frame, wait, stage, two steps, outputs.
-    let (spans, _) = spans(&collector, 4 * 6);
+    // No decoder: frame, wait, two stages with a step each, outputs.
+    let (spans, _) = spans(&collector, 4 * 7);
     let failed = |name: &str| {
         let of = spans.iter().filter(|span| span.name == name);
         of.filter(|span| span.status.as_ref().is_some_and(|s| s.code == 2))
             .count()
     };
-    assert_eq!((failed("step gray"), failed("step blur")), (0, 4));
-    assert_eq!((failed("stage gray+blur"), failed("frame")), (4, 4));
+    assert_eq!((failed("stage gray"), failed("step gray")), (0, 0));
+    assert_eq!((failed("stage model"), failed("step model")), (4, 4));
+    assert_eq!(failed("frame"), 4);
     let root = spans.iter().find(|span| span.name == "frame").unwrap();
     let message = &root.status.as_ref().unwrap().message;
-    assert!(message.contains("step `blur`"), "{message}");
+    assert!(message.contains("step `model`"), "{message}");
+    let stage = spans
+        .iter()
+        .find(|span| span.name == "stage model")
+        .unwrap();
+    let kind = attribute(&stage.attributes, "millrace.stage.kind");
+    assert_eq!(kind, Some(json!("inference")));
 }
 
 #[test]

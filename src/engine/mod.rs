@@ -9,6 +9,7 @@ mod collect;
 mod elements;
 mod inputs;
 mod parameters;
+mod parts;
 mod run;
 mod stage;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::blocks::{Services, testing};
 use crate::definition::testing::{step, workflow};
+use crate::definitions::DefinitionStamp;
 use crate::sources::SourceSpec;
 use crate::values::deserialise::InputOptions;
 

@@ -175,7 +175,7 @@ impl Sending {
             }
             // The error may show the address, which may hold a key.
             Ok(Err(_)) | Err(_) => {
-                if self.failures % TOLD_EACH == 0 {
+                if self.failures.is_multiple_of(TOLD_EACH) {
                     tracing::warn!(
                         spans = count,
                         "the collector of traces takes none; check that it runs and its address"
