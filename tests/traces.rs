@@ -50,9 +50,8 @@ fn tracer(address: &str, extra: &[(&str, &str)]) -> Arc<Tracer> {
             ("OTEL_BSP_SCHEDULE_DELAY", "20"),
             ("OTEL_SERVICE_NAME", "gate house"),
         ];
-        let all = own.iter().chain(extra);
-        all.filter(|(known, _)| *known == name)
-            .next_back()
+        let mut all = own.iter().chain(extra);
+        all.rfind(|(known, _)| *known == name)
             .map(|(_, v)| (*v).to_owned())
     };
     let settings = Settings::from_env(look, Some(address)).unwrap();
