@@ -24,27 +24,23 @@ fn main() -> Result<()> {
     println!("{events} events of {BYTES} bytes, {STREAMS} streams, receiver on this machine");
     println!("                                   post, µs: mean   p50   p99    max    delivered/s");
 
-    let memory = Dispatcher::new(Settings {
-        capacity: Capacity {
-            events: usize::MAX,
-            bytes: usize::MAX,
-            overflow: Overflow::Refuse,
-        },
-        ..settings()
-    });
-    at_full_speed("in memory", &memory, events, &receiver.url())?;
+    at_full_speed("in memory", &in_memory(), events, &receiver.url())?;
+    let some = events.min(20_000);
+    paced(
+        "in memory, 5000 events/s",
+        &in_memory(),
+        some,
+        &receiver.url(),
+    )?;
 
     let folder = tempfile::tempdir()?;
     let outbox = at(folder.path(), Durability::Process);
     at_full_speed("outbox", &outbox, events, &receiver.url())?;
     drop(outbox);
 
-    paced(
-        "outbox, 5000 events/s",
-        folder.path(),
-        events.min(20_000),
-        &receiver.url(),
-    )?;
+    let outbox = at(folder.path(), Durability::Process);
+    paced("outbox, 5000 events/s", &outbox, some, &receiver.url())?;
+    drop(outbox);
     down_then_up(folder.path(), events, &receiver)?;
 
     let folder = tempfile::tempdir()?;
@@ -62,6 +58,17 @@ fn settings() -> Settings {
         at_once: STREAMS,
         ..Settings::default()
     }
+}
+
+fn in_memory() -> Dispatcher {
+    Dispatcher::new(Settings {
+        capacity: Capacity {
+            events: usize::MAX,
+            bytes: usize::MAX,
+            overflow: Overflow::Refuse,
+        },
+        ..settings()
+    })
 }
 
 fn at(folder: &Path, durability: Durability) -> Dispatcher {
@@ -89,11 +96,10 @@ fn at_full_speed(name: &str, dispatcher: &Dispatcher, events: usize, url: &str) 
 }
 
 /// Posts at a steady rate, as cameras do.
-fn paced(name: &str, folder: &Path, events: usize, url: &str) -> Result<()> {
-    let dispatcher = at(folder, Durability::Process);
+fn paced(name: &str, dispatcher: &Dispatcher, events: usize, url: &str) -> Result<()> {
     let start = Instant::now();
-    let times = post(&dispatcher, events, url, Some(Duration::from_micros(200)))?;
-    arrived(&dispatcher, events as u64)?;
+    let times = post(dispatcher, events, url, Some(Duration::from_micros(200)))?;
+    arrived(dispatcher, events as u64)?;
     row(name, times, events as f64 / start.elapsed().as_secs_f64());
     dispatcher.close(Duration::from_secs(5));
     Ok(())

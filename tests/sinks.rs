@@ -5,6 +5,8 @@
 
 #[path = "sinks/peers.rs"]
 mod peers;
+#[path = "sinks/platform.rs"]
+mod platform;
 #[path = "support/service.rs"]
 mod service;
 #[path = "sinks/services.rs"]

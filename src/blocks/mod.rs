@@ -266,6 +266,9 @@ pub struct Services {
     pub api_key: Option<ApiKey>,
     /// Sends events out.
     pub dispatcher: Arc<Dispatcher>,
+    /// Which definition runs, as it stands on results (`hash`, `version`, `source`): set by the
+    /// engine, for events to name it.
+    pub definition: Arc<serde_json::Value>,
     /// Where inner workflows go that another server is to run.
     pub remote: Arc<RemoteWorkflows>,
     /// What the operator decides for sinks, and what they remember over engines.
@@ -290,6 +293,7 @@ impl Default for Services {
             models: Arc::default(),
             api_key: None,
             dispatcher: Arc::default(),
+            definition: Arc::default(),
             remote: Arc::default(),
             sinks: Arc::default(),
             cache: Arc::default(),

@@ -49,6 +49,7 @@ pub use platform::Greeting;
 pub use provenance::{Origin, Provenance};
 pub use refresher::Refresher;
 pub use settings::Settings;
+pub(crate) use settings::behind;
 pub use stamp::{DefinitionStamp, Fetched, Source, Trouble};
 pub use store::{Compiled, DefinitionStore, Demand};
 pub use subscription::Subscription;

@@ -57,16 +57,21 @@ pub struct PlatformSettings {
 impl PlatformSettings {
     /// The address to ask for this one: itself, or the gateway with it as a parameter.
     pub(crate) fn through_gateway(&self, url: Url) -> Url {
-        let Some(gateway) = &self.gateway else {
-            return url;
-        };
-        let mut proxy = gateway.clone();
-        if let Ok(mut path) = proxy.path_segments_mut() {
-            path.pop_if_empty().push("proxy");
+        match &self.gateway {
+            Some(gateway) => behind(gateway, &url),
+            None => url,
         }
-        proxy.query_pairs_mut().append_pair("url", url.as_str());
-        proxy
     }
+}
+
+/// The address at a gateway that stands for this one.
+pub(crate) fn behind(gateway: &Url, url: &Url) -> Url {
+    let mut proxy = gateway.clone();
+    if let Ok(mut path) = proxy.path_segments_mut() {
+        path.pop_if_empty().push("proxy");
+    }
+    proxy.query_pairs_mut().append_pair("url", url.as_str());
+    proxy
 }
 
 /// When an attempt is made again at once, before it counts as failed.

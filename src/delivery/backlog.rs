@@ -17,6 +17,7 @@ use std::time::Duration;
 
 pub use memory::MemoryBacklog;
 
+pub use super::asker::Asker;
 use super::request::Request;
 
 /// What happens to an event for which there is no room.
@@ -81,6 +82,8 @@ pub struct Claimed {
     pub event: Event,
     /// Attempts made before this one.
     pub attempts: u32,
+    /// Who waits for what becomes of it.
+    pub asker: Option<Asker>,
 }
 
 /// What a backlog has for a sender.
@@ -123,8 +126,9 @@ pub enum PutError {
 
 /// Events that wait for one receiver.
 pub trait Backlog: Send + Sync {
-    /// Puts an event in and returns how many older ones were dropped for it.
-    fn put(&self, event: Event) -> Result<usize, PutError>;
+    /// Puts an event in and returns how many older ones were dropped for it. Who waits for what
+    /// becomes of it is told after the first attempt, or as soon as older events hold it up.
+    fn put(&self, event: Event, asker: Option<Asker>) -> Result<usize, PutError>;
 
     /// Hands out the next event that may be sent at this time.
     fn claim(&self, now: Duration) -> Claim;

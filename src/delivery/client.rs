@@ -17,182 +17,24 @@ use url::Url;
 
 use super::adapters::Adapters;
 use super::address::{self, AddressPolicy, AddressRefused};
+use super::errand::{self, Remembered};
+use super::outcome::{Answer, Failure, MAX_REDIRECTS, Trouble};
 use super::request::{Request, RequestError};
-use super::{errand, mail, retry};
+use super::{mail, retry};
 use crate::clock::Clock;
 use crate::network::{self, CheckedResolver};
-use crate::redact::Redacted;
 
-/// Redirects followed for one attempt.
-const MAX_REDIRECTS: usize = 30;
 /// Bytes of an answer that are read so that its connection can be used again.
 const MAX_ANSWER: usize = 64 * 1024;
 /// Time that a connection may take to come about, if the whole exchange has more.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What a receiver answered to an attempt that succeeded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// HTTP status; 200 where a receiver that does not speak HTTP confirmed the event.
-    pub status: u16,
-    /// What such a receiver confirmed.
-    pub said: Option<String>,
-}
-
-impl std::fmt::Display for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.said {
-            Some(said) => f.write_str(said),
-            None => write!(f, "{} {}", self.status, phrase(self.status)),
-        }
-    }
-}
-
-/// Why an attempt failed.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Failure {
-    /// No answer in time.
-    #[error("timed out after {} s waiting for {url}", limit.as_secs_f64())]
-    Timeout {
-        /// Where the request went.
-        url: Redacted,
-        /// The limit.
-        limit: Duration,
-    },
-    /// No connection, or one that broke.
-    #[error("could not reach {url}: {reason}")]
-    Network {
-        /// Where the request went.
-        url: Redacted,
-        /// What the network said.
-        reason: String,
-    },
-    /// The receiver answered with an error.
-    #[error("{status} {} Error: {} for url: {url}", side(*status), phrase(*status))]
-    Status {
-        /// HTTP status.
-        status: u16,
-        /// Where the request went.
-        url: Redacted,
-        /// Wait that the receiver asked for.
-        retry_after: Option<Duration>,
-    },
-    /// A receiver that does not speak HTTP answered with an error.
-    #[error("{url} does not take it: {reason}")]
-    Peer {
-        /// Where the request went.
-        url: Redacted,
-        /// What it said.
-        reason: String,
-        /// Whether it may take the same event later.
-        passing: bool,
-    },
-    /// The receiver redirects without end.
-    #[error("Exceeded {MAX_REDIRECTS} redirects.")]
-    Redirects,
-    /// The address policy forbids the address.
-    #[error(transparent)]
-    Address(#[from] AddressRefused),
-    /// The request itself is not possible.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// Delivery could not be started on this machine.
-    #[error("delivery could not be started: {0}")]
-    Internal(String),
-    /// The receiver understood and said no.
-    #[error("{reason}")]
-    Said {
-        /// Its words.
-        reason: String,
-        /// Whether it may say yes later.
-        retry: bool,
-    },
-}
-
-fn side(status: u16) -> &'static str {
-    if status < 500 { "Client" } else { "Server" }
-}
-
-fn phrase(status: u16) -> &'static str {
-    StatusCode::from_u16(status)
-        .ok()
-        .and_then(|s| s.canonical_reason())
-        .unwrap_or("Unknown")
-}
-
-/// Cause of a failure: a closed set, for counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
-    /// No answer in time.
-    Timeout,
-    /// No connection, or one that broke.
-    Network,
-    /// Status 408, 425, 429 or 5xx: the receiver cannot take it now.
-    Busy,
-    /// Another status: the receiver does not want it.
-    Refused,
-    /// The address policy forbids the address.
-    Address,
-    /// The request itself is not possible.
-    Request,
-}
-
-impl Cause {
-    /// Name in logs and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::Network => "network",
-            Self::Busy => "busy",
-            Self::Refused => "refused",
-            Self::Address => "address",
-            Self::Request => "request",
-        }
-    }
-}
-
-impl Failure {
-    /// Its cause.
-    pub fn cause(&self) -> Cause {
-        match self {
-            Self::Timeout { .. } => Cause::Timeout,
-            Self::Network { .. } => Cause::Network,
-            Self::Status { status, .. } if is_passing(*status) => Cause::Busy,
-            Self::Peer { passing: true, .. } => Cause::Busy,
-            Self::Status { .. } | Self::Peer { .. } | Self::Redirects => Cause::Refused,
-            Self::Address(_) => Cause::Address,
-            Self::Request(_) | Self::Internal(_) => Cause::Request,
-            Self::Said { retry: true, .. } => Cause::Busy,
-            Self::Said { retry: false, .. } => Cause::Refused,
-        }
-    }
-
-    /// Whether the same request may succeed later.
-    pub fn retry(&self) -> bool {
-        match self {
-            Self::Address(refused) => refused.may_pass(),
-            _ => matches!(self.cause(), Cause::Timeout | Cause::Network | Cause::Busy),
-        }
-    }
-
-    /// Wait that the receiver asked for.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Status { retry_after, .. } if self.retry() => *retry_after,
-            _ => None,
-        }
-    }
-}
-
-fn is_passing(status: u16) -> bool {
-    matches!(status, 408 | 425 | 429 | 500..)
-}
 
 /// The two clients: one for any address, one that connects to global addresses only.
 pub(super) struct Clients {
     open: Client,
     strict: Client,
     adapters: Adapters,
+    pub(super) remembered: Remembered,
 }
 
 impl Clients {
@@ -215,36 +57,46 @@ impl Clients {
                 .dns_resolver(CheckedResolver::global())
                 .build()?,
             adapters: Adapters::new(),
+            remembered: Remembered::default(),
         })
     }
 
-    /// Sends the request once.
+    /// Sends the request once, as an event of a stream.
     pub(super) async fn attempt(
         &self,
         request: &Request,
+        stream: &str,
         clock: &dyn Clock,
-    ) -> Result<Answer, Failure> {
-        match tokio::time::timeout(request.timeout, self.carry(request, clock)).await {
+    ) -> Result<Answer, Trouble> {
+        let carried = self.carry(request, stream, clock);
+        match tokio::time::timeout(request.timeout, carried).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::Timeout {
                 url: request.redacted_url(),
                 limit: request.timeout,
-            }),
+            }
+            .into()),
         }
     }
 
     /// Sends the request the way that its address asks for.
-    async fn carry(&self, request: &Request, clock: &dyn Clock) -> Result<Answer, Failure> {
+    async fn carry(
+        &self,
+        request: &Request,
+        stream: &str,
+        clock: &dyn Clock,
+    ) -> Result<Answer, Trouble> {
         if errand::is_errand(request) {
             return Box::pin(errand::deliver(self, request, clock)).await;
         }
-        if mail::is_mail(request) {
-            return Box::pin(mail::deliver(request)).await;
-        }
-        match self.adapters.of(&request.url) {
-            Some(adapter) => adapter.attempt(request).await,
-            None => self.follow(request, clock).await,
-        }
+        let outcome = if mail::is_mail(request) {
+            Box::pin(mail::deliver(request)).await
+        } else if let Some(adapter) = self.adapters.of(&request.url) {
+            adapter.attempt(request, stream).await
+        } else {
+            self.follow(request, clock).await
+        };
+        Ok(outcome?)
     }
 
     /// Sends the request and goes where redirects lead.
@@ -273,10 +125,7 @@ impl Clients {
                 });
             }
             drain(&mut response).await;
-            return Ok(Answer {
-                status: status.as_u16(),
-                said: None,
-            });
+            return Ok(Answer::of(status.as_u16()));
         }
         Err(Failure::Redirects)
     }
@@ -355,39 +204,6 @@ fn failure(request: &Request, error: reqwest::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::HostRefused;
-
-    #[test]
-    fn what_may_pass_is_tried_again() {
-        let status = |status| Failure::Status {
-            status,
-            url: Redacted::text("http://h/"),
-            retry_after: Some(Duration::from_secs(1)),
-        };
-        for code in [408, 425, 429, 500, 502, 503, 504, 599] {
-            assert!(status(code).retry(), "{code}");
-        }
-        for code in [400, 401, 403, 404, 410, 422] {
-            assert!(!status(code).retry(), "{code}");
-            assert_eq!(status(code).retry_after(), None);
-        }
-        assert!(!Failure::from(AddressRefused::Redirect).retry());
-        let unresolved = AddressRefused::from(HostRefused::Unresolved("h".into()));
-        assert!(Failure::from(unresolved).retry());
-    }
-
-    #[test]
-    fn errors_read_as_clients_know_them() {
-        let failure = Failure::Status {
-            status: 503,
-            url: Redacted::text("http://h/p"),
-            retry_after: None,
-        };
-        assert_eq!(
-            failure.to_string(),
-            "503 Server Error: Service Unavailable for url: http://h/p"
-        );
-    }
 
     #[test]
     fn credentials_stay_with_their_host() {

@@ -5,7 +5,10 @@
 //! can ask for a true value in the answer, for services that refuse with status 200. As a
 //! [`Request`] ([`Errand::request`]) an errand waits in the outbox and is tried again as a whole, so
 //! each exchange carries the same `Idempotency-Key` on every attempt; its stored form is compressed
-//! and shows no token. [`Dispatcher::perform`] makes one attempt and hands back the answers.
+//! and shows no token.
+
+mod remembered;
+mod run;
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -15,23 +18,21 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
-use reqwest::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use url::Url;
 use url::form_urlencoded::byte_serialize;
 use uuid::Uuid;
 
-use super::address::{AddressPolicy, AddressRefused};
-use super::client::{Answer, Clients, Failure};
-use super::request::{IDEMPOTENCY_KEY, Request, RequestError};
-use super::{Dispatcher, retry};
-use crate::clock::Clock;
+use super::address::AddressPolicy;
+use super::request::{Request, RequestError};
+use crate::definitions::behind;
+
+pub(super) use remembered::Remembered;
+pub(super) use run::deliver;
 
 /// What an errand's address starts with in front of that of its first exchange.
 const SCHEME: &str = "errand+";
-/// Bytes of an answer that are read.
-const MAX_ANSWER: usize = 1 << 20;
 /// Bytes that a stored errand may unpack to.
 const MAX_STORED: u64 = 512 << 20;
 
@@ -77,6 +78,12 @@ pub struct Exchange {
     pub reason: String,
     /// JSON pointer of what makes the remaining exchanges needless if it is true.
     pub done: Option<String>,
+    /// A gateway that is asked in place of the address.
+    #[serde(default)]
+    pub gateway: Option<String>,
+    /// For how long a good answer stays true: until then it is not asked for again.
+    #[serde(default)]
+    pub stays: Option<Duration>,
 }
 
 mod body_text {
@@ -140,6 +147,20 @@ impl Exchange {
         self
     }
 
+    /// The same through a gateway, if there is one.
+    #[must_use]
+    pub fn through(mut self, gateway: Option<&Url>) -> Self {
+        self.gateway = gateway.map(Url::to_string);
+        self
+    }
+
+    /// The same with an answer that stays true for a while.
+    #[must_use]
+    pub fn stays(mut self, time: Duration) -> Self {
+        self.stays = Some(time);
+        self
+    }
+
     /// The same ending the errand if this is true.
     #[must_use]
     pub fn done(mut self, pointer: &str) -> Self {
@@ -157,6 +178,10 @@ impl Exchange {
             None => filled(&self.url, kept, quoted),
         };
         let mut request = Request::new(&self.method, &url, addresses)?;
+        if let Some(gateway) = &self.gateway {
+            let gateway = Url::parse(gateway).map_err(RequestError::Url)?;
+            request.url = behind(&gateway, &request.url);
+        }
         for (name, value) in &self.headers {
             request = request.header(name, value.as_bytes())?;
         }
@@ -210,7 +235,8 @@ fn quoted(value: &str) -> String {
     form.replace('+', "%20")
 }
 
-fn is_true(value: &Json) -> bool {
+/// Whether Python takes a value for true.
+pub(super) fn is_true(value: &Json) -> bool {
     match value {
         Json::Null => false,
         Json::Bool(b) => *b,
@@ -219,34 +245,6 @@ fn is_true(value: &Json) -> bool {
         Json::Array(a) => !a.is_empty(),
         Json::Object(o) => !o.is_empty(),
     }
-}
-
-/// What a receiver answered.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// HTTP status.
-    pub status: u16,
-    /// Body, at most a mebibyte of it.
-    pub body: Bytes,
-}
-
-impl Reply {
-    /// The body as JSON; null if it is none.
-    pub fn json(&self) -> Json {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-}
-
-/// Why an errand failed.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{failure}")]
-pub struct Trouble {
-    /// Number of the exchange, from 0.
-    pub exchange: usize,
-    /// What happened.
-    pub failure: Failure,
-    /// What the receiver answered, if it did.
-    pub reply: Option<Reply>,
 }
 
 /// Exchanges that make one event.
@@ -298,172 +296,11 @@ impl Errand {
         unpacker.read_to_end(&mut json).ok()?;
         serde_json::from_slice(&json).ok().map(Self)
     }
-
-    /// Makes the exchanges one after another.
-    async fn run(
-        &self,
-        clients: &Clients,
-        whole: &Request,
-        clock: &dyn Clock,
-    ) -> Result<Vec<Reply>, Trouble> {
-        let mut replies: Vec<Reply> = Vec::new();
-        let mut kept = HashMap::new();
-        for (i, exchange) in self.0.iter().enumerate() {
-            let trouble = |failure, reply| Trouble {
-                exchange: i,
-                failure,
-                reply,
-            };
-            let request = exchange.request(whole.addresses, &kept);
-            let mut request = request.map_err(|error| trouble(error.into(), None))?;
-            request.headers.insert(IDEMPOTENCY_KEY, key(whole, i));
-            request.timeout = whole.timeout;
-            let (reply, retry_after) = exchange_once(clients, &request, clock)
-                .await
-                .map_err(|failure| trouble(failure, None))?;
-            if let Some(failure) = status_failure(&request, reply.status, retry_after) {
-                return Err(trouble(failure, Some(reply)));
-            }
-            let answer = reply.json();
-            if let Some(reason) = exchange.refusal(&answer) {
-                let failure = Failure::Said {
-                    reason,
-                    retry: false,
-                };
-                return Err(trouble(failure, Some(reply)));
-            }
-            for (slot, pointer) in &exchange.keep {
-                let Some(value) = answer.pointer(pointer).filter(|v| is_true(v)) else {
-                    let failure = Failure::Said {
-                        reason: format!("the answer lacks `{pointer}`"),
-                        retry: false,
-                    };
-                    return Err(trouble(failure, Some(reply)));
-                };
-                let text = value.as_str().map_or_else(|| value.to_string(), Into::into);
-                kept.insert(slot.0.clone(), text);
-            }
-            let done = exchange.done.as_ref();
-            let done = done.is_some_and(|pointer| answer.pointer(pointer).is_some_and(is_true));
-            replies.push(reply);
-            if done {
-                break;
-            }
-        }
-        Ok(replies)
-    }
-}
-
-/// The key of one exchange: that of the event and its number.
-fn key(whole: &Request, exchange: usize) -> HeaderValue {
-    let key = whole.headers.get(IDEMPOTENCY_KEY);
-    let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
-    HeaderValue::from_str(&format!("{key}-{exchange}"))
-        .unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
-async fn exchange_once(
-    clients: &Clients,
-    request: &Request,
-    clock: &dyn Clock,
-) -> Result<(Reply, Option<Duration>), Failure> {
-    let mut response = clients.send(request).await?;
-    let status = response.status();
-    if status.is_redirection() {
-        return Err(AddressRefused::Redirect.into());
-    }
-    let header = response.headers().get(reqwest::header::RETRY_AFTER);
-    let now = clock.now().unix_seconds();
-    let wait = header
-        .and_then(|text| text.to_str().ok())
-        .and_then(|text| retry::retry_after(text, now));
-    let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_ANSWER {
-            body.truncate(MAX_ANSWER);
-            break;
-        }
-    }
-    let reply = Reply {
-        status: status.as_u16(),
-        body: body.into(),
-    };
-    Ok((reply, wait))
-}
-
-fn status_failure(request: &Request, status: u16, wait: Option<Duration>) -> Option<Failure> {
-    (status >= 400).then(|| Failure::Status {
-        status,
-        url: request.redacted_url(),
-        retry_after: wait,
-    })
 }
 
 /// Whether a request is an errand.
 pub(super) fn is_errand(request: &Request) -> bool {
     request.url.scheme().starts_with(SCHEME)
-}
-
-/// Makes one attempt at a stored errand.
-pub(super) async fn deliver(
-    clients: &Clients,
-    request: &Request,
-    clock: &dyn Clock,
-) -> Result<Answer, Failure> {
-    let errand = Errand::unpacked(&request.body).ok_or_else(|| Failure::Said {
-        reason: "the stored event cannot be read".into(),
-        retry: false,
-    })?;
-    let replies = errand.run(clients, request, clock).await;
-    let replies = replies.map_err(|trouble| trouble.failure)?;
-    Ok(Answer {
-        status: replies.last().map_or(200, |reply| reply.status),
-        said: None,
-    })
-}
-
-impl Dispatcher {
-    /// Makes one attempt at an errand and waits for it: the answers of the exchanges made.
-    ///
-    /// # Errors
-    /// The first exchange that failed, with what its receiver said.
-    pub fn perform(
-        &self,
-        errand: &Errand,
-        addresses: AddressPolicy,
-        timeout: Duration,
-    ) -> Result<Vec<Reply>, Trouble> {
-        let trouble = |failure| Trouble {
-            exchange: 0,
-            failure,
-            reply: None,
-        };
-        let whole = errand.request(addresses, timeout);
-        let whole = whole.map_err(|error| trouble(error.into()))?;
-        let engine = self.engine();
-        let engine = engine.map_err(|reason| trouble(Failure::Internal(reason)))?;
-        let (answer, wait) = std::sync::mpsc::sync_channel(1);
-        let (shared, clients) = (self.shared.clone(), engine.clients.clone());
-        let errand = errand.clone();
-        engine.runtime.spawn(async move {
-            let run = errand.run(&clients, &whole, shared.clock.as_ref());
-            let outcome = match tokio::time::timeout(timeout, run).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(Trouble {
-                    exchange: 0,
-                    failure: Failure::Timeout {
-                        url: whole.redacted_url(),
-                        limit: timeout,
-                    },
-                    reply: None,
-                }),
-            };
-            let _ = answer.send(outcome);
-        });
-        wait.recv()
-            .unwrap_or_else(|_| Err(trouble(Failure::Internal("the attempt was cut off".into()))))
-    }
 }
 
 #[cfg(test)]
@@ -514,6 +351,20 @@ mod tests {
         assert_eq!(
             exchange.refusal(&Json::Null).as_deref(),
             Some("Not Available.")
+        );
+    }
+
+    #[test]
+    fn a_gateway_is_asked_for_the_address_with_its_values() {
+        let slot = Slot::new();
+        let kept = HashMap::from([(slot.0.clone(), "my ws".to_owned())]);
+        let gateway = Url::parse("http://gw:8080/").unwrap();
+        let url = format!("https://api/{}/x?api_key=k", slot.text());
+        let exchange = Exchange::new("GET", url).through(Some(&gateway));
+        let request = exchange.request(AddressPolicy::Any, &kept).unwrap();
+        assert_eq!(
+            request.url.as_str(),
+            "http://gw:8080/proxy?url=https%3A%2F%2Fapi%2Fmy%2520ws%2Fx%3Fapi_key%3Dk"
         );
     }
 }

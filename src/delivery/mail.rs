@@ -20,7 +20,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use url::Url;
 
 use super::address::{AddressPolicy, AddressRefused};
-use super::client::{Answer, Failure};
+use super::outcome::{Answer, Failure};
 use super::request::{Request, RequestError};
 use crate::network::HostRefused;
 use crate::network::address::is_global;
@@ -119,10 +119,11 @@ async fn hand_over(
     let sent = transport.build().send_raw(envelope, message).await;
     let response = sent.map_err(|error| failure(request, &error))?;
     let said: Vec<&str> = response.message().collect();
-    Ok(Answer {
-        status: 200,
-        said: Some(format!("{} {}", response.code(), said.join(" "))),
-    })
+    Ok(Answer::confirmed(format!(
+        "{} {}",
+        response.code(),
+        said.join(" ")
+    )))
 }
 
 fn parts(body: &[u8]) -> Option<(Envelope, &[u8])> {

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::Shared;
 use super::backlog::{Backlog, Claim, Claimed, Settlement};
-use super::client::{Cause, Clients, Failure};
+use super::client::Clients;
+use super::outcome::{Cause, Failure, Trouble};
 use super::retry;
+use super::shared::Shared;
 
 /// A receiver that has had nothing to take for so long is forgotten.
 const IDLE: Duration = Duration::from_secs(60);
@@ -89,19 +90,21 @@ impl Receiver {
         claimed: Claimed,
         slot: OwnedSemaphorePermit,
     ) {
-        let clock = shared.clock.as_ref();
-        let outcome = clients.attempt(&claimed.event.request, clock).await;
-        match outcome {
+        let (event, clock) = (&claimed.event, shared.clock.as_ref());
+        let outcome = clients.attempt(&event.request, &event.stream, clock).await;
+        let settlement = match &outcome {
             Ok(_) => {
                 shared.counters.delivered();
                 self.recovered();
-                self.backlog.settle(&claimed, Settlement::Done, None);
+                Settlement::Done
             }
-            Err(failure) => {
-                let settlement = self.failed(shared, &claimed, &failure);
-                let why = failure.to_string();
-                self.backlog.settle(&claimed, settlement, Some(&why));
-            }
+            Err(trouble) => self.failed(shared, &claimed, &trouble.failure),
+        };
+        let why = outcome.as_ref().err().map(ToString::to_string);
+        self.backlog.settle(&claimed, settlement, why.as_deref());
+        if let Some(asker) = claimed.asker {
+            let kept = settlement != Settlement::GivenUp;
+            asker.tell(outcome.map_err(|trouble| Trouble { kept, ..trouble }));
         }
         drop(slot);
         self.changed.notify_one();

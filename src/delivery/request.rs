@@ -111,7 +111,7 @@ impl Request {
     }
 
     /// A JSON text for a receiver that the operator named: posted over HTTP, or sent as a message
-    /// over `mqtt://`, `nats://` or `redis://`.
+    /// over `kafka://`, `mqtt://`, `nats://` or `redis://`.
     pub fn event(url: &str, json: String) -> Result<Self, RequestError> {
         let parsed = Url::parse(url).map_err(RequestError::Url)?;
         let is_http = matches!(parsed.scheme(), "http" | "https");

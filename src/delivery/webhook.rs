@@ -1,5 +1,5 @@
 //! Results of streams, posted to one address: `millrace run --webhook URL [--webhook-when NAME]`, or
-//! sent to it as messages: `--mqtt`, `--nats`, `--redis`.
+//! sent to it as messages: `--kafka`, `--mqtt`, `--nats`, `--redis`.
 //!
 //! The body of a request is the JSON of one result. The address is the operator's own, so private
 //! ones are allowed whatever definitions may reach. Results of one stream arrive in order.
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use super::errand::is_true;
 use super::{Dispatcher, Event, PostError, Request, RequestError};
 use crate::redact::Redacted;
 
@@ -66,14 +67,7 @@ impl Condition {
                 None => return false,
             }
         }
-        match value {
-            Json::Null => false,
-            Json::Bool(b) => *b,
-            Json::Number(n) => n.as_f64() != Some(0.0),
-            Json::String(s) => !s.is_empty(),
-            Json::Array(items) => !items.is_empty(),
-            Json::Object(entries) => !entries.is_empty(),
-        }
+        is_true(value)
     }
 }
 

@@ -18,7 +18,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 pub use collect::Produced;
 pub use inputs::{RuntimeInput, RuntimeInputs};
@@ -70,6 +70,10 @@ impl Engine {
         services: Services,
         options: InputOptions,
     ) -> Result<Self, WorkflowError> {
+        let services = Services {
+            definition: Arc::new(json!({"hash": plan.document.hash.to_string()})),
+            ..services
+        };
         let profile = services.profile.clone();
         let begun = Instant::now();
         let mut blocks: Vec<Option<Box<dyn Block>>> = Vec::with_capacity(plan.steps.len());
@@ -111,6 +115,15 @@ impl Engine {
     /// What the host lends to the blocks.
     pub fn services(&self) -> &Services {
         &self.services
+    }
+
+    /// Names the definition in full on what its steps send out: `hash`, `version`, `source`. The hash
+    /// alone is known without.
+    pub fn name_definition(&mut self, stamp: Json) {
+        let stamp = Arc::new(stamp);
+        for stage in &mut self.stages {
+            stage.name_definition(stamp.clone());
+        }
     }
 
     /// The plan.

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::Value as Json;
 use smallvec::{SmallVec, smallvec};
 
 use super::elements::{FieldValues, StepElements};
@@ -48,6 +49,10 @@ impl Stage {
             services,
             blocks,
         }
+    }
+
+    pub(super) fn name_definition(&mut self, stamp: Arc<Json>) {
+        self.services.definition = stamp;
     }
 
     /// Positions of the steps in the plan.

@@ -285,7 +285,9 @@ impl App {
             api_key: order.api_key.clone(),
             ..self.services.clone()
         };
-        let engine = Engine::new(plan, services, self.input.clone())?;
+        let mut engine = Engine::new(plan, services, self.input.clone())?;
+        let stamp = provenance.stamp();
+        engine.name_definition(stamp.to_json(stamp.fetched_at));
         Ok((engine, provenance))
     }
 

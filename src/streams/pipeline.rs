@@ -173,10 +173,12 @@ impl Chain {
         chains: &Sender<Receiver<Item>>,
     ) -> std::io::Result<(Self, Assembler, Arc<Generation>)> {
         let Replacement {
-            engine,
+            mut engine,
             provenance,
             image_input,
         } = definition;
+        let stamp = provenance.stamp();
+        engine.name_definition(stamp.to_json(stamp.fetched_at));
         let plan = engine.plan().clone();
         let (assembler, stages) = engine.into_stages();
         let kept = previous.map(|(_, old)| PlanDifference::between(&old.plan, &plan).kept);

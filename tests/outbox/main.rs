@@ -9,9 +9,11 @@ mod receiver;
 
 mod command;
 mod disk;
+mod frames;
 mod kills;
 mod outage;
 mod peers;
+mod waiting;
 
 use std::path::Path;
 use std::process::Command;

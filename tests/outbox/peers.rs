@@ -1,5 +1,5 @@
 //! Real brokers, started for the test on a free port: Mosquitto, NATS, Redis from Debian's packages
-//! (`scripts/setup.sh --test`).
+//! (`scripts/setup.sh --test`), and the mock cluster of librdkafka in place of Kafka.
 //!
 //! Each is down while events are made, comes up, and gets everything in order.
 
@@ -285,4 +285,90 @@ fn mqtt_gets_everything_in_order() {
         delivered(dispatcher.unwrap());
     });
     assert!(test_command(&url).contains("PUBACK"));
+}
+
+/// What a topic holds: partition, key, headers and body of each message.
+fn consumed(brokers: &str, topic: &str, count: usize) -> Vec<(i32, String, Vec<String>, Vec<u8>)> {
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    use rdkafka::message::{Headers, Message};
+
+    let consumer: BaseConsumer = rdkafka::ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", topic)
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    consumer.subscribe(&[topic]).unwrap();
+    let mut messages = Vec::new();
+    let end = Instant::now() + Duration::from_secs(60);
+    while messages.len() < count {
+        assert!(Instant::now() < end, "{} of {count}", messages.len());
+        let Some(message) = consumer.poll(Duration::from_millis(200)) else {
+            continue;
+        };
+        let message = message.unwrap();
+        let key = String::from_utf8(message.key().unwrap_or_default().to_vec()).unwrap();
+        let headers = message.headers().unwrap();
+        let names = headers.iter().map(|header| header.key.to_owned()).collect();
+        let body = message.payload().unwrap().to_vec();
+        messages.push((message.partition(), key, names, body));
+    }
+    messages
+}
+
+#[test]
+fn kafka_gets_everything_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = rdkafka::mocking::MockCluster::new(1).unwrap();
+    cluster.create_topic("events", 4, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let url = format!("kafka://{brokers}/events");
+    cluster.broker_down(1).unwrap();
+    let dispatcher = waiting(&folder.path().join("outbox"), &url);
+    cluster.broker_up(1).unwrap();
+    delivered(dispatcher);
+    let messages = consumed(&brokers, "events", EVENTS);
+    let bodies: Vec<Vec<u8>> = messages.iter().map(|message| message.3.clone()).collect();
+    in_order(&bodies);
+    for (partition, key, headers, _) in &messages {
+        assert_eq!((partition, &**key), (&messages[0].0, "camera"));
+        for name in ["idempotency-key", "x-millrace-definition", "content-type"] {
+            assert!(headers.iter().any(|header| header == name), "{headers:?}");
+        }
+    }
+    assert!(test_command(&format!("{url}?key=one")).contains("at offset"));
+}
+
+#[test]
+fn kafka_is_asked_again_for_what_may_pass_and_not_for_what_will_not() {
+    use rdkafka::types::RDKafkaRespErr as Error;
+
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = rdkafka::mocking::MockCluster::new(1).unwrap();
+    cluster.create_topic("events", 1, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let url = format!("kafka://{brokers}/events");
+    let produce = rdkafka::types::RDKafkaApiKey::Produce;
+    cluster.request_errors(produce, &[Error::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 3]);
+    let dispatcher = super::dispatcher(&folder.path().join("outbox"));
+    for n in 0..EVENTS {
+        dispatcher.post(event(&url, n)).unwrap();
+    }
+    delivered(dispatcher);
+    let messages = consumed(&brokers, "events", EVENTS);
+    let bodies: Vec<Vec<u8>> = messages.into_iter().map(|message| message.3).collect();
+    in_order(&bodies);
+
+    let refused = |error| {
+        cluster.request_errors(produce, &[error]);
+        let request = Request::event(&url, "{}".into()).unwrap();
+        Dispatcher::default().send(request).unwrap_err()
+    };
+    let large = refused(Error::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    assert!(!large.retry(), "{large}");
+    cluster.broker_down(1).unwrap();
+    let request = Request::event(&url, "{}".into()).unwrap();
+    let away = Dispatcher::default().send(request.timeout(Duration::from_secs(2)));
+    let away = away.unwrap_err();
+    assert!(away.retry(), "{away}");
 }

@@ -1,4 +1,4 @@
-//! Slack, Twilio, the platform and a local event store, as far as sinks know them.
+//! Slack, Twilio and the platform's services for mails and messages, as far as sinks know them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::sink_step::{SinkStep, all_at};
 const SENT: &str = "Notification sent successfully";
 
 /// As with `exec`: the step waits for the answer.
-fn waiting() -> Settings {
+pub(crate) fn waiting() -> Settings {
     Settings {
         background: false,
         ..Settings::default()
@@ -20,7 +20,7 @@ fn waiting() -> Settings {
 }
 
 /// As in a stream, retries fast enough for a test.
-fn queueing() -> Settings {
+pub(crate) fn queueing() -> Settings {
     Settings {
         retry: RetryPolicy {
             first: Duration::from_millis(20),
@@ -30,17 +30,17 @@ fn queueing() -> Settings {
     }
 }
 
-fn step(type_id: &str, fields: Json, service: &Service) -> SinkStep {
+pub(crate) fn step(type_id: &str, fields: Json, service: &Service) -> SinkStep {
     SinkStep::new(type_id, fields, all_at(&service.url()), waiting())
 }
 
-fn image() -> Value {
+pub(crate) fn image() -> Value {
     let pixels = Matrix::filled(1000, 300, &[10, 20, 30]);
     Value::Image(Image::new(pixels, "image".into()))
 }
 
 /// One box with what results need.
-fn boxes() -> Value {
+pub(crate) fn boxes() -> Value {
     let mut set = Detections::empty();
     set.xyxy = vec![[100.0, 100.0, 200.0, 300.0]].into();
     set.confidence = Some(vec![0.75].into());
@@ -259,214 +259,4 @@ fn the_platform_delivers_messages_and_mails() {
         "the platform puts values in"
     );
     assert_eq!(body["message_parameters"], json!({"n": 3}));
-}
-
-fn platform(call: &Call, _: usize, _: &str) -> (u16, Json) {
-    let json = match &*call.line {
-        "GET /" => json!({"workspace": "ws"}),
-        "POST /dataset/cars/upload" if call.text().contains("twice.jpg") => {
-            json!({"duplicate": true, "id": "X"})
-        }
-        "POST /dataset/cars/upload" => json!({"success": true, "id": "ID 1"}),
-        "POST /vision-events/upload" => json!({"sourceId": "S1"}),
-        "POST /ws/images/metadata" => json!({"taskId": "T"}),
-        _ => json!({"success": true}),
-    };
-    (200, json)
-}
-
-fn upload(version: u8) -> (String, Json) {
-    let fields = json!({
-        "images": null, "target_project": "cars", "usage_quota_name": "q",
-        "image_name": "one", "registration_tags": ["a b"], "minutely_usage_limit": 2,
-        "labeling_batches_recreation_frequency": "never",
-    });
-    (
-        format!("roboflow_core/roboflow_dataset_upload@v{version}"),
-        fields,
-    )
-}
-
-#[test]
-fn images_are_uploaded_and_annotated() {
-    let service = Service::start(platform);
-    let (id, fields) = upload(1);
-    let mut uploading = step(&id, fields.clone(), &service)
-        .put("images", image())
-        .put("predictions", boxes());
-    let done = "Successfully registered image and annotation";
-    assert_eq!(uploading.run(), (false, done.into()));
-    let calls = service.calls();
-    assert_eq!(
-        calls[0].query,
-        "api_key=k3y&batch=workflows_data_collector&inference_id=i-1&tag=a%20b"
-    );
-    assert!(
-        calls[0]
-            .text()
-            .contains("name=\"file\"; filename=\"imageToUpload\"")
-    );
-    assert_eq!(calls[1].line, "POST /dataset/cars/annotate/ID%201");
-    assert_eq!(calls[1].query, "api_key=k3y&name=one.json&prediction=true");
-    let annotation = calls[1].json();
-    assert_eq!(annotation["image"], json!({"width": 512, "height": 153}));
-    assert_eq!(annotation["predictions"][0]["width"], 51.0);
-    uploading = uploading
-        .put("predictions", Value::None)
-        .put("image_name", "twice".into());
-    assert_eq!(uploading.run(), (false, "Duplicated image".into()));
-    uploading = uploading.put("image_name", "two".into());
-    assert_eq!(
-        uploading.run(),
-        (false, "Successfully registered image".into())
-    );
-    let full = "Registration skipped due to usage quota exceeded";
-    assert_eq!(
-        uploading.run(),
-        (false, full.into()),
-        "a duplicate gave its credit back"
-    );
-    uploading.clock.advance(Duration::from_secs(60));
-    assert!(uploading.run().1.starts_with("Successfully"));
-}
-
-#[test]
-fn a_share_and_attributes_of_images() {
-    let service = Service::start(platform);
-    let (id, mut fields) = upload(2);
-    fields["data_percentage"] = json!(0);
-    let mut none = step(&id, fields.clone(), &service).put("images", image());
-    let skipped = "Registration skipped due to sampling settings";
-    assert_eq!(none.run(), (false, skipped.into()));
-    fields["data_percentage"] = json!(100);
-    fields["metadata"] = json!({"site": "n"});
-    let mut all = step(&id, fields, &service).put("images", image());
-    assert_eq!(all.run(), (false, "Successfully registered image".into()));
-    let calls = service.calls();
-    assert_eq!(calls.len(), 1);
-    assert!(calls[0].text().contains("{\"site\":\"n\"}"));
-}
-
-#[test]
-fn attributes_go_to_inferences_and_to_images() {
-    let service = Service::start(platform);
-    let fields = json!({"predictions": null, "field_name": "line", "field_value": "7"});
-    let id = "RoboflowCustomMetadata";
-    let mut some = step(id, fields.clone(), &service).put("predictions", boxes());
-    assert_eq!(
-        some.run(),
-        (false, "Custom metadata upload was successful".into())
-    );
-    let call = &service.calls()[1];
-    assert_eq!(call.line, "POST /ws/inference-stats/metadata");
-    assert_eq!(
-        call.json(),
-        json!({"data": [{"inference_ids": ["i-1"], "field_name": "line", "field_value": "7"}]})
-    );
-    let none = Value::detections(Detections::empty());
-    assert!(step(id, fields, &service).put("predictions", none).run().0);
-    let fields = json!({"source_id": "a/b", "metadata": {"x": 1}, "tags": ["x", "y", "x"]});
-    let mut image = step(
-        "roboflow_core/asset_library_attributes@v1",
-        fields,
-        &service,
-    );
-    assert_eq!(
-        image.run(),
-        (false, "Image attributes update submitted".into())
-    );
-    let calls = service.calls();
-    let call = calls.last().unwrap();
-    assert_eq!(call.line, "POST /ws/images/a%2Fb/metadata");
-    assert_eq!(
-        call.json(),
-        json!({"metadata": {"x": 1}, "addTags": ["y", "x"]})
-    );
-}
-
-#[test]
-fn the_monitoring_gets_the_best_of_each_class_now_and_then() {
-    let service = Service::start(platform);
-    let fields = json!({"predictions": null, "model_id": "m/1", "unique_aggregator_key": "u"});
-    let id = "roboflow_core/model_monitoring_inference_aggregator@v1";
-    let mut report = step(id, fields, &service).put("predictions", boxes());
-    let not_yet = (
-        false,
-        "Not in reporting range, skipping report. (Ok)".to_owned(),
-    );
-    assert_eq!(report.run(), not_yet);
-    report.clock.advance(Duration::from_secs(4));
-    assert_eq!(report.run(), not_yet);
-    report.clock.advance(Duration::from_secs(1));
-    assert_eq!(report.run(), (false, "Data sent successfully".into()));
-    let call = &service.calls()[1];
-    assert_eq!(call.line, "POST /ws/inference-stats");
-    assert_eq!(
-        call.json()["inference_results"],
-        json!([{"model_id": "m/1", "class_name": "car", "confidence": 0.75,
-            "inference_id": "i-1", "model_type": "object-detection"}])
-    );
-}
-
-fn event() -> Json {
-    json!({"event_type": "quality_check", "solution": "s", "qc_result": "fail",
-        "location": "not of this kind", "custom_metadata": {"n": 1}})
-}
-
-#[test]
-fn events_go_to_the_platform_with_their_images() {
-    let service = Service::start(platform);
-    let id = "roboflow_core/roboflow_vision_events@v1";
-    let mut sink = step(id, event(), &service)
-        .put("output_image", image())
-        .put("input_image", image())
-        .put("predictions", boxes());
-    assert_eq!(sink.run(), (false, "Vision event sent successfully".into()));
-    let calls = service.calls();
-    assert_eq!(service.lines()[0], "POST /vision-events/upload");
-    assert!(
-        calls
-            .iter()
-            .all(|call| call.header("authorization") == "Bearer k3y")
-    );
-    let sent = calls[2].json();
-    assert_eq!(sent["eventData"], json!({"result": "fail"}));
-    assert_eq!(sent["customMetadata"], json!({"n": 1}));
-    let image = &sent["images"][0];
-    assert_eq!(
-        (&image["sourceId"], &image["inputSourceId"]),
-        (&json!("S1"), &json!("S1"))
-    );
-    assert_eq!(
-        image["objectDetections"],
-        json!([{"class": "car", "x": 150.0, "y": 200.0, "width": 100.0, "height": 200.0,
-            "confidence": 0.75}])
-    );
-}
-
-#[test]
-fn events_go_to_a_local_store_and_its_refusals_are_told() {
-    let service = Service::start(|call, number, _| match (number, &*call.line) {
-        (0, "POST /v2/events") => (201, json!({"id": "E1"})),
-        _ => (529, json!({"detail": "full"})),
-    });
-    let mut fields = event();
-    fields["write_to_event_store"] = json!(true);
-    fields["event_store_url"] = json!(format!("{}/", service.url()));
-    let id = "roboflow_core/roboflow_vision_events@v1";
-    let mut sinks = all_at(&service.url());
-    (sinks.api_key, sinks.event_store_key) = (None, Some("st0re".into()));
-    let mut sink = SinkStep::new(id, fields, sinks, waiting()).put("output_image", image());
-    let written = "Event written to local event store successfully";
-    assert_eq!(sink.run(), (false, written.into()));
-    sink.clock.advance(Duration::from_secs(1));
-    let (error, text) = sink.run();
-    assert!(
-        error && text.contains("at capacity (529)") && text.ends_with("Detail: full"),
-        "{text}"
-    );
-    let call = &service.calls()[0];
-    assert_eq!(call.header("x-api-key"), "st0re");
-    assert_eq!(call.json()["event_schema"], "quality_check");
-    assert!(call.json()["images"][0]["base64Image"].is_string());
 }

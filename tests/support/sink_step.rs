@@ -34,10 +34,19 @@ pub fn all_at(base: &str) -> SinkSettings {
 
 impl SinkStep {
     pub fn new(type_id: &str, fields: Json, sinks: SinkSettings, delivery: Settings) -> Self {
+        Self::delivering(type_id, fields, sinks, Dispatcher::new(delivery))
+    }
+
+    pub fn delivering(
+        type_id: &str,
+        fields: Json,
+        sinks: SinkSettings,
+        dispatcher: Dispatcher,
+    ) -> Self {
         let clock = Arc::new(ManualClock::default());
         let services = Services {
             clock: clock.clone(),
-            dispatcher: Arc::new(Dispatcher::new(delivery)),
+            dispatcher: Arc::new(dispatcher),
             sinks: Arc::new(SinkHost::new(sinks)),
             ..Services::default()
         };

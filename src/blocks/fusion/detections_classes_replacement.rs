@@ -102,9 +102,10 @@ impl Block for DetectionsClassesReplacement {
 }
 
 fn fallback(inputs: &Inputs<'_>) -> Option<Class> {
+    // An empty name is none, as in the reference.
     let name = inputs.value("fallback_class_name").clone();
     let id = inputs.value("fallback_class_id").as_i64();
-    (!name.is_none()).then(|| Class {
+    python::truthy(&name).then(|| Class {
         name,
         id: id.filter(|id| *id >= 0).unwrap_or(i64::MAX),
         confidence: 0.0,
@@ -262,6 +263,7 @@ mod tests {
             run(json!(["one", null, ""]), None).unwrap(),
             ["one 0 1", " 0 1"]
         );
+        assert_eq!(run(json!(["one"]), Some("")).unwrap(), ["one 0 1"]);
         let blank = format!("blank {} 0", i64::MAX);
         assert_eq!(
             run(json!(["one"]), Some("blank")).unwrap(),

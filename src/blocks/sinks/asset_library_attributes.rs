@@ -15,9 +15,10 @@
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json, json};
 
+use super::fields;
 use super::platform;
 use super::report::{OUTPUTS, Report};
-use super::shapes::{FLAG, TEXT};
+use super::shapes::TEXT;
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Role, Row, Ty,
 };
@@ -71,7 +72,7 @@ const FIELDS: &[Field] = &[
         "null",
     )
     .about("Tags to add."),
-    Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
+    fields::DISABLE_SINK,
 ];
 
 struct AssetLibraryAttributes;
@@ -217,12 +218,13 @@ fn submit(updates: &IndexMap<String, Update>, key: &ApiKey, cx: &Context<'_>) ->
                     .collect();
                 format!(". Response body: {text}")
             });
-            Report::failed(format!(
+            let message = format!(
                 "Error while {what}. Error type: {}. Details: {}{}",
                 platform::error_type(&trouble),
                 platform::error_text(&trouble),
                 body.unwrap_or_default()
-            ))
+            );
+            Report::undelivered(message, &trouble)
         }
     }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use crate::blocks::Context;
+use super::report::Report;
 use crate::blocks::state::PerStream;
+use crate::blocks::{BlockError, Context, Inputs};
 
 /// Timers that the host keeps; the one started longest ago goes first.
 const MAX_TIMERS: usize = 4096;
@@ -24,6 +25,20 @@ impl Cooldown {
     pub(super) fn forbids(&mut self, seconds: f64, cx: &Context<'_>) -> bool {
         let last = *self.0.get(cx.stream, || None);
         is_within(last, seconds, cx.services.clock.monotonic())
+    }
+
+    /// What keeps a sink with `disable_sink` and whole `cooldown_seconds` from an attempt, if
+    /// something does.
+    pub(super) fn stops(
+        &mut self,
+        inputs: &Inputs<'_>,
+        cx: &Context<'_>,
+    ) -> Result<Option<Report>, BlockError> {
+        if let Some(off) = Report::off(inputs, cx)? {
+            return Ok(Some(off));
+        }
+        let seconds = inputs.int("cooldown_seconds")? as f64;
+        Ok(self.forbids(seconds, cx).then(|| Report::throttled(cx)))
     }
 
     /// An attempt starts now.

@@ -20,11 +20,11 @@ mod managed;
 mod mime;
 
 use super::cooldown::Cooldown;
+use super::fields;
 use super::report::{QUEUED, Report, SENT, THROTTLED_OUTPUTS, entries};
 use super::sending::{in_background, send};
 use super::shapes::{
-    ADDRESSES, ADDRESSES_OR_NULL, FLAG, LITERAL, NUMBER, OPERATIONS, PARAMETERS, SECRET,
-    SECRET_OR_NULL, TEXT, TEXT_OR_NULL, WHOLE,
+    ADDRESSES, ADDRESSES_OR_NULL, LITERAL, NUMBER, SECRET, SECRET_OR_NULL, TEXT, TEXT_OR_NULL,
 };
 use super::template::{self, Message};
 use crate::blocks::{
@@ -79,11 +79,8 @@ const FIELDS_V1: &[Field] = &[
     Field::required("message", LITERAL)
         .about("Text with placeholders `{{ $parameters.name }}`.")
         .extra(r#"{"hide_description": true, "multiline": true}"#),
-    Field::optional("message_parameters", PARAMETERS, "{}")
-        .about("Values for the placeholders.")
-        .always_visible(),
-    Field::optional("message_parameters_operations", OPERATIONS, "{}")
-        .about("Operations on values before they are put in."),
+    fields::MESSAGE_PARAMETERS,
+    fields::MESSAGE_OPERATIONS,
     Field::optional("cc_receiver_email", ADDRESSES_OR_NULL, "null")
         .about("Further receivers, seen by all.")
         .extra(r#"{"hide_description": true}"#),
@@ -103,21 +100,18 @@ const FIELDS_V1: &[Field] = &[
         .extra(r#"{"private": true}"#),
     Field::optional("smtp_port", NUMBER, "465")
         .about("Port of the mail server: TLS from the start, but for 587, where it is asked for."),
-    Field::optional("fire_and_forget", FLAG, "true")
-        .about("Whether the step goes on without waiting for the answer."),
-    Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
-    Field::optional("cooldown_seconds", WHOLE, "5")
-        .about("Seconds between two attempts; 0 for no limit.")
-        .always_visible(),
+    fields::FIRE_AND_FORGET,
+    fields::DISABLE_SINK,
+    fields::COOLDOWN,
 ];
 
 const FIELDS_V2: &[Field] = &[
     Field::optional("email_provider", &[Ty::OneOf(&["Roboflow Managed API Key", "Custom SMTP"])], r#""Roboflow Managed API Key""#).about("Who delivers: the platform, or a mail server of your own.").always_visible(),
     Field::required("subject", LITERAL).about("Subject line; placeholders in it are not replaced.").extra(r#"{"always_visible": true, "hide_description": true}"#),
     Field::required("receiver_email", ADDRESSES).about("Address of the receiver, or a list of them.").extra(r#"{"always_visible": true, "hide_description": true}"#),
-    Field::required("message", LITERAL).about("Text with placeholders `{{ $parameters.name }}`.").extra(r#"{"always_visible": true, "hide_description": true, "multiline": true}"#),
-    Field::optional("message_parameters", PARAMETERS, "{}").about("Values for the placeholders.").always_visible(),
-    Field::optional("message_parameters_operations", OPERATIONS, "{}").about("Operations on values before they are put in."),
+    fields::SHOWN_MESSAGE,
+    fields::MESSAGE_PARAMETERS,
+    fields::MESSAGE_OPERATIONS,
     Field::optional("sender_email", TEXT_OR_NULL, "null").about("Address of the sender, who logs in with it.").extra(r#"{"hide_description": true, "relevant_for": {"email_provider": {"required": true, "values": ["Custom SMTP"]}}}"#),
     Field::optional("smtp_server", TEXT_OR_NULL, "null").about("Host of the mail server.").extra(r#"{"relevant_for": {"email_provider": {"required": true, "values": ["Custom SMTP"]}}}"#),
     Field::optional("sender_email_password", SECRET_OR_NULL, "null").about("Password of the sender.").extra(r#"{"relevant_for": {"email_provider": {"required": true, "values": ["Custom SMTP"]}}}"#),
@@ -125,9 +119,9 @@ const FIELDS_V2: &[Field] = &[
     Field::optional("bcc_receiver_email", ADDRESSES_OR_NULL, "null").about("Further receivers, seen by nobody.").extra(r#"{"hide_description": true, "relevant_for": {"email_provider": {"required": true, "values": ["Custom SMTP"]}}}"#),
     Field::optional("smtp_port", NUMBER, "465").about("Port of the mail server: TLS from the start, but for 587, where it is asked for.").extra(r#"{"relevant_for": {"email_provider": {"required": true, "values": ["Custom SMTP"]}}}"#),
     Field::optional("attachments", &[Ty::Map(&[Ty::Selector(&[kind::STRING, kind::BYTES, kind::IMAGE])])], "{}").about("Files by name.").extra(r#"{"hide_description": true}"#),
-    Field::optional("fire_and_forget", FLAG, "true").about("Whether the step goes on without waiting for the answer."),
-    Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
-    Field::optional("cooldown_seconds", WHOLE, "5").about("Seconds between two attempts; 0 for no limit.").always_visible(),
+    fields::FIRE_AND_FORGET,
+    fields::DISABLE_SINK,
+    fields::COOLDOWN,
 ];
 
 const NOBODY: &str = "E-mail notification must have at least one receiver defined.";
@@ -159,12 +153,8 @@ struct Server<'a> {
 
 impl Block for EmailNotification {
     fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
-        if let Some(off) = Report::off(inputs, cx)? {
-            return Ok(off.with_throttling());
-        }
-        let seconds = inputs.int("cooldown_seconds")? as f64;
-        if self.cooldown.forbids(seconds, cx) {
-            return Ok(Report::throttled(cx).with_throttling());
+        if let Some(stopped) = self.cooldown.stops(inputs, cx)? {
+            return Ok(stopped.with_throttling());
         }
         let managed = self.html && inputs.text("email_provider")? == "Roboflow Managed API Key";
         let report = if managed {

@@ -2,11 +2,29 @@
 
 use chrono::Local;
 
-use crate::blocks::{BlockError, Context, Inputs, StepProblem};
+use super::shapes::{self, CHOSEN_TEXT, LIMIT};
+use crate::blocks::{BlockError, Context, Field, Inputs, StepProblem, Ty};
 use crate::definition::step::Step;
 use crate::values::{Value, python_json};
 
 const NOT_JSON: &str = "Invalid JSON content";
+
+pub(super) const CONTENT: Field =
+    Field::required("content", shapes::CONTENT).about("What is written.");
+pub(super) const FILE_TYPE: Field = Field::optional(
+    "file_type",
+    &[Ty::OneOf(&["csv", "json", "txt"])],
+    r#""csv""#,
+)
+.about("Kind of the content.");
+pub(super) const OUTPUT_MODE: Field = Field::required("output_mode", &[Ty::OneOf(&["append_log", "separate_files"])]).about("Whether entries are gathered in one file.").extra(r#"{"values_metadata": {"append_log": {"name": "Append Log"}, "separate_files": {"name": "Separate File"}}}"#);
+pub(super) const FILE_NAME_PREFIX: Field =
+    Field::optional("file_name_prefix", CHOSEN_TEXT, r#""workflow_output""#)
+        .about("Start of the name of each file.")
+        .always_visible();
+pub(super) const MAX_ENTRIES: Field = Field::optional("max_entries_per_file", LIMIT, "1024")
+    .about("Entries after which a new file is begun.")
+    .extra(r#"{"relevant_for": {"output_mode": {"required": true, "values": ["append_log"]}}}"#);
 
 /// What a step writes.
 pub(super) struct Written<'a> {

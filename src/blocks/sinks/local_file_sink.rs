@@ -23,11 +23,9 @@ use std::io::Write as _;
 
 use super::entry::{self, Written, ended};
 use super::report::{OUTPUTS, Report};
-use super::shapes::{CHOSEN_TEXT, CONTENT, LIMIT};
+use super::shapes::CHOSEN_TEXT;
 use crate::blocks::state::PerStream;
-use crate::blocks::{
-    Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Role, Ty,
-};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Role};
 
 use place::{PlaceError, Target};
 
@@ -50,12 +48,12 @@ pub static BLOCK: BlockSpec = BlockSpec {
 };
 
 const FIELDS: &[Field] = &[
-    Field::required("content", CONTENT).about("What is written."),
-    Field::optional("file_type", &[Ty::OneOf(&["csv", "json", "txt"])], r#""csv""#).about("Kind of the content."),
-    Field::required("output_mode", &[Ty::OneOf(&["append_log", "separate_files"])]).about("Whether entries are gathered in one file.").extra(r#"{"values_metadata": {"append_log": {"name": "Append Log"}, "separate_files": {"name": "Separate File"}}}"#),
+    entry::CONTENT,
+    entry::FILE_TYPE,
+    entry::OUTPUT_MODE,
     Field::required("target_directory", CHOSEN_TEXT).about("Folder for the files."),
-    Field::optional("file_name_prefix", CHOSEN_TEXT, r#""workflow_output""#).about("Start of the name of each file.").always_visible(),
-    Field::optional("max_entries_per_file", LIMIT, "1024").about("Entries after which a new file is begun.").extra(r#"{"relevant_for": {"output_mode": {"required": true, "values": ["append_log"]}}}"#),
+    entry::FILE_NAME_PREFIX,
+    entry::MAX_ENTRIES,
 ];
 
 #[derive(Default)]

@@ -18,10 +18,11 @@
 use indexmap::IndexMap;
 use serde_json::{Value as Json, json};
 
+use super::fields;
 use super::platform;
 use super::report::{OUTPUTS, Report};
 use super::sending::in_background;
-use super::shapes::{FLAG, LIMIT, LITERAL, PREDICTIONS};
+use super::shapes::{LIMIT, LITERAL, PREDICTIONS};
 use crate::blocks::state::PerStream;
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Role, StepProblem, Ty,
@@ -56,8 +57,7 @@ const FIELDS: &[Field] = &[
     Field::required("unique_aggregator_key", LITERAL)
         .about("What the time is counted for.")
         .extra(r#"{"hidden": true}"#),
-    Field::optional("fire_and_forget", FLAG, "true")
-        .about("Whether the step goes on without waiting for the answer."),
+    fields::FIRE_AND_FORGET,
 ];
 
 fn check(step: &Step) -> Vec<StepProblem> {
@@ -138,9 +138,7 @@ fn report(
     ]);
     let sending = platform::sending(&errand, cx);
     let failed = |kind: &str, details: &str| {
-        Report::failed(format!(
-            "Error while uploading inference data. Error type: {kind}. Details: {details}"
-        ))
+        format!("Error while uploading inference data. Error type: {kind}. Details: {details}")
     };
     if in_background(inputs, cx)? {
         return Ok(match sending.post(cx) {
@@ -148,7 +146,7 @@ fn report(
                 gathered.clear();
                 Report::done("Reporting happens in the background task")
             }
-            Err(error) => failed("DeliveryError", &error.to_string()),
+            Err(error) => Report::failed(failed("DeliveryError", &error.to_string())),
         });
     }
     Ok(match sending.perform(cx) {
@@ -157,13 +155,15 @@ fn report(
             Report::done("Data sent successfully")
         }
         Err(trouble) => {
-            if !trouble.failure.retry() {
+            // What is kept is reported again as it is.
+            if trouble.kept || !trouble.failure.retry() {
                 gathered.clear();
             }
-            failed(
+            let message = failed(
                 platform::error_type(&trouble),
                 &platform::error_text(&trouble),
-            )
+            );
+            Report::undelivered(message, &trouble)
         }
     })
 }

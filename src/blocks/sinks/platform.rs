@@ -1,16 +1,20 @@
 //! Requests of sinks to the platform: its address, the key, headers, and what its errors say.
 
+use std::time::Duration;
+
 use serde_json::Value as Json;
 use url::form_urlencoded::byte_serialize;
 
 use super::sending::Sending;
 use crate::blocks::{BlockError, Context};
 use crate::definitions::ApiKey;
-use crate::delivery::errand::{Reply, Trouble};
-use crate::delivery::{AddressPolicy, Errand, Exchange, Failure, Slot};
+use crate::delivery::{AddressPolicy, Errand, Exchange, Failure, Reply, Slot, Trouble};
 use crate::values::Image;
 use crate::values::codec::encode_jpeg;
 use crate::values::serialise::{OutputOptions, serialise};
+
+/// How long it counts as known which workspace a key belongs to.
+const WORKSPACE: Duration = Duration::from_secs(900);
 
 /// The key that a request brought, or that of the process.
 pub(super) fn key(cx: &Context<'_>, block: &str) -> Result<ApiKey, BlockError> {
@@ -46,6 +50,7 @@ pub(super) fn proxy_url(cx: &Context<'_>, service: &str, key: &ApiKey) -> String
 /// A request with the headers that the platform wants.
 pub(super) fn exchange(cx: &Context<'_>, method: &str, url: String) -> Exchange {
     let mut exchange = Exchange::new(method, url)
+        .through(cx.services.sinks.settings.gateway.as_ref())
         .header("x-roboflow-inference-version", env!("CARGO_PKG_VERSION"))
         .header("x-allow-chunked", "true");
     for (name, value) in &cx.services.sinks.settings.headers {
@@ -54,10 +59,12 @@ pub(super) fn exchange(cx: &Context<'_>, method: &str, url: String) -> Exchange 
     exchange
 }
 
-/// Asks which workspace a key belongs to; the answer goes into the slot.
+/// Asks which workspace a key belongs to, unless that is known; the answer goes into the slot.
 pub(super) fn workspace(cx: &Context<'_>, key: &ApiKey, slot: &Slot) -> Exchange {
     let address = format!("{}&nocache=true", url(cx, "/", key));
-    exchange(cx, "GET", address).keep(slot, "/workspace")
+    exchange(cx, "GET", address)
+        .keep(slot, "/workspace")
+        .stays(WORKSPACE)
 }
 
 /// An errand to the platform.

@@ -1,6 +1,7 @@
 //! What a sink answers: whether sending failed, whether the cooldown forbade it, and why.
 
 use crate::blocks::{BlockError, Context, Inputs, Output, OutputSpec, output};
+use crate::delivery::Trouble;
 use crate::row;
 use crate::values::{Dict, kind};
 
@@ -46,6 +47,13 @@ impl Report {
             error: true,
             ..Self::done(message)
         }
+    }
+
+    /// An attempt failed, of which `message` tells; says behind it that the event is kept, if it is.
+    pub(super) fn undelivered(message: impl Into<String>, trouble: &Trouble) -> Self {
+        let mut message = message.into();
+        message.push_str(trouble.note());
+        Self::failed(message)
     }
 
     /// The cooldown forbids it.

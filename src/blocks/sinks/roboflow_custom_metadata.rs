@@ -13,10 +13,11 @@
 
 use serde_json::json;
 
+use super::fields;
 use super::platform;
 use super::report::{OUTPUTS, Report};
-use super::sending::in_background;
-use super::shapes::{FLAG, LITERAL, PREDICTIONS, TEXT};
+use super::sending::Words;
+use super::shapes::{LITERAL, PREDICTIONS, TEXT};
 use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Role};
 use crate::delivery::{Errand, Slot};
 use crate::values::Value;
@@ -44,8 +45,7 @@ const FIELDS: &[Field] = &[
     Field::required("predictions", PREDICTIONS).about("Predictions that go with it."),
     Field::required("field_name", LITERAL).about("Name of the attribute."),
     Field::required("field_value", TEXT).about("Its value."),
-    Field::optional("fire_and_forget", FLAG, "true")
-        .about("Whether the step goes on without waiting for the answer."),
+    fields::FIRE_AND_FORGET,
 ];
 
 struct CustomMetadata;
@@ -75,27 +75,24 @@ impl Block for CustomMetadata {
             platform::workspace(cx, &key, &workspace),
             platform::exchange(cx, "POST", url).json(&json!({"data": [entry]})),
         ]);
-        let sending = platform::sending(&errand, cx);
         let failed = |kind: &str, details: &str| {
-            Report::failed(format!(
+            format!(
                 "Error while custom metadata registration. Error type: {kind}. Details: {details}"
-            ))
+            )
         };
-        let report = if in_background(inputs, cx)? {
-            match sending.post(cx) {
-                Ok(()) => Report::done("Registration happens in the background task"),
-                Err(error) => failed("DeliveryError", &error.to_string()),
-            }
-        } else {
-            match sending.perform(cx) {
-                Ok(_) => Report::done("Custom metadata upload was successful"),
-                Err(trouble) => failed(
-                    platform::error_type(&trouble),
-                    &platform::error_text(&trouble),
-                ),
-            }
+        let words = Words {
+            queued: "Registration happens in the background task",
+            sent: "Custom metadata upload was successful",
+            unqueued: &|reason| failed("DeliveryError", reason),
+            failed: &|trouble| {
+                failed(
+                    platform::error_type(trouble),
+                    &platform::error_text(trouble),
+                )
+            },
         };
-        Ok(report.plain())
+        let sending = platform::sending(&errand, cx);
+        Ok(sending.report(&words, inputs, cx)?.plain())
     }
 }
 

@@ -10,11 +10,12 @@
 //! # Edge cases
 //! Without a key the step fails. A prediction without boxes or classes is not sent. A queued image
 //! and its annotation are one event; its credit stays used, since it is delivered sooner or later.
-//! Made at once, an image that is a duplicate or fails gives its credit back. The second version
+//! Made at once, an image that is a duplicate, or fails and is not kept, gives its credit back. The second version
 //! takes a share of the images and sends `metadata`. Counters hold no name of a workspace, so that
 //! nothing is asked of the platform before an image is taken.
 
 mod annotation;
+mod fields;
 
 use chrono::{Datelike as _, Days, Local, NaiveDate};
 use serde_json::Value as Json;
@@ -24,19 +25,14 @@ use uuid::Uuid;
 use super::platform;
 use super::report::{OUTPUTS, Report, entries};
 use super::sending::in_background;
-use super::shapes::{
-    ATTRIBUTES, FLAG, LITERAL, NUMBER, PREDICTIONS_OR_NULL, PROJECT, SIZE, TAGS, TEXT, TEXT_OR_NULL,
-};
-use crate::blocks::{
-    Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Role, Ty,
-};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Inputs, Output, Role};
 use crate::definitions::ApiKey;
-use crate::delivery::errand::Trouble;
-use crate::delivery::{Errand, Slot};
+use crate::delivery::{Errand, Slot, Trouble};
 use crate::imaging;
-use crate::values::{Image, Matrix, Value, kind, python};
+use crate::values::{Image, Matrix, Value, python};
 
 use annotation::Annotation;
+use fields::{FIELDS_V1, FIELDS_V2};
 
 /// `roboflow_core/roboflow_dataset_upload@v1`
 pub static BLOCK_V1: BlockSpec = BlockSpec {
@@ -66,95 +62,6 @@ pub static BLOCK_V2: BlockSpec = BlockSpec {
     build: |_, _| Ok(Box::new(DatasetUpload { second: true })),
     ..BlockSpec::DEFAULT
 };
-
-const FIELDS_V1: &[Field] = &[
-    Field::required("images", &[Ty::Selector(&[kind::IMAGE])]).about("Images to upload."),
-    Field::optional("predictions", PREDICTIONS_OR_NULL, "null")
-        .about("Predictions that go with it."),
-    Field::required("target_project", PROJECT).about("Project."),
-    Field::optional("minutely_usage_limit", NUMBER, "10").about("Images per minute."),
-    Field::optional("hourly_usage_limit", NUMBER, "100").about("Images per hour."),
-    Field::optional("daily_usage_limit", NUMBER, "1000").about("Images per day."),
-    Field::required("usage_quota_name", LITERAL)
-        .about("What the limits are counted for.")
-        .extra(r#"{"hidden": true}"#),
-    Field::optional("max_image_size", SIZE, "[512, 512]")
-        .about("Width and height that an image may have; larger ones are scaled down."),
-    Field::optional("compression_level", &[Ty::IntAbove(0, 100)], "75")
-        .about("Quality of the JPEG."),
-    Field::optional("registration_tags", TAGS, "[]")
-        .about("Tags of the image.")
-        .silent_default(),
-    Field::optional("persist_predictions", &[Ty::Bool], "true")
-        .about("Whether predictions go with the image."),
-    Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
-    Field::optional("fire_and_forget", FLAG, "true")
-        .about("Whether the step goes on without waiting for the answer."),
-    Field::optional(
-        "labeling_batch_prefix",
-        TEXT,
-        r#""workflows_data_collector""#,
-    )
-    .about("Start of the name of the batch."),
-    Field::optional(
-        "labeling_batches_recreation_frequency",
-        &[Ty::OneOf(&["never", "daily", "weekly", "monthly"])],
-        r#""never""#,
-    )
-    .about("How often a new batch begins."),
-    Field::optional("image_name", TEXT_OR_NULL, "null")
-        .about("Name of the image; a random one without it."),
-];
-
-const FIELDS_V2: &[Field] = &[
-    Field::required("images", &[Ty::Selector(&[kind::IMAGE])]).about("Images to upload."),
-    Field::required("target_project", PROJECT).about("Project."),
-    Field::optional("predictions", PREDICTIONS_OR_NULL, "null")
-        .about("Predictions that go with it.")
-        .always_visible(),
-    Field::optional(
-        "data_percentage",
-        &[
-            Ty::FloatIn(Bounds::within(0.0, 100.0)),
-            Ty::Selector(&[kind::FLOAT]),
-        ],
-        "100",
-    )
-    .about("Share of the images that is uploaded."),
-    Field::optional("minutely_usage_limit", NUMBER, "10").about("Images per minute."),
-    Field::optional("hourly_usage_limit", NUMBER, "100").about("Images per hour."),
-    Field::optional("daily_usage_limit", NUMBER, "1000").about("Images per day."),
-    Field::required("usage_quota_name", LITERAL)
-        .about("What the limits are counted for.")
-        .extra(r#"{"hidden": true}"#),
-    Field::optional("max_image_size", SIZE, "[1920, 1080]")
-        .about("Width and height that an image may have; larger ones are scaled down."),
-    Field::optional("compression_level", &[Ty::IntAbove(0, 100)], "95")
-        .about("Quality of the JPEG."),
-    Field::optional("registration_tags", TAGS, "[]")
-        .about("Tags of the image.")
-        .silent_default(),
-    Field::optional("persist_predictions", FLAG, "true")
-        .about("Whether predictions go with the image."),
-    Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
-    Field::optional("fire_and_forget", FLAG, "true")
-        .about("Whether the step goes on without waiting for the answer."),
-    Field::optional(
-        "labeling_batch_prefix",
-        TEXT,
-        r#""workflows_data_collector""#,
-    )
-    .about("Start of the name of the batch."),
-    Field::optional(
-        "labeling_batches_recreation_frequency",
-        &[Ty::OneOf(&["never", "daily", "weekly", "monthly"])],
-        r#""never""#,
-    )
-    .about("How often a new batch begins."),
-    Field::optional("image_name", TEXT_OR_NULL, "null")
-        .about("Name of the image; a random one without it."),
-    Field::optional("metadata", ATTRIBUTES, "{}").about("Attributes by name."),
-];
 
 struct DatasetUpload {
     second: bool,
@@ -210,10 +117,10 @@ impl Block for DatasetUpload {
             Ok(_) if annotated => Report::done("Successfully registered image and annotation"),
             Ok(_) => Report::done("Successfully registered image"),
             Err(trouble) => {
-                if trouble.exchange == 0 {
+                if trouble.exchange == 0 && !trouble.kept {
                     quotas.give_back(&name);
                 }
-                Report::failed(trouble_text(&trouble))
+                Report::undelivered(trouble_text(&trouble), &trouble)
             }
         };
         Ok(report.plain())

@@ -26,6 +26,7 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::cooldown::Cooldown;
+use super::fields;
 use super::platform;
 use super::report::{Report, entries};
 use super::sending::{Sending, in_background};
@@ -35,8 +36,7 @@ use super::shapes::{
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Role, Ty, output,
 };
-use crate::delivery::errand::Trouble;
-use crate::delivery::{AddressPolicy, Errand, Exchange, Failure, Slot};
+use crate::delivery::{AddressPolicy, Errand, Exchange, Failure, Slot, Trouble};
 use crate::row;
 use crate::values::{Value, kind};
 
@@ -82,8 +82,8 @@ const FIELDS: &[Field] = &[
     Field::optional("related_event_id", CHOSEN_TEXT_OR_NULL, "null").about("Event that the feedback is about.").extra(r#"{"always_visible": true, "relevant_for": {"event_type": {"required": true, "values": ["operator_feedback"]}}}"#),
     Field::optional("feedback", &[Ty::Selector(&[kind::STRING]), Ty::OneOf(&["correct", "incorrect", "inconclusive"]), Ty::Null], "null").about("Judgement on that event.").extra(r#"{"relevant_for": {"event_type": {"required": true, "values": ["operator_feedback"]}}}"#),
     Field::optional("custom_metadata", ATTRIBUTES, "{}").about("Further attributes.").extra(r#"{"additional_section": true}"#),
-    Field::optional("fire_and_forget", FLAG, "true").about("Whether the step goes on without waiting for the answer."),
-    Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
+    fields::FIRE_AND_FORGET,
+    fields::DISABLE_SINK,
     Field::optional("cooldown_seconds", &[Ty::IntIn(0, i64::MAX), Ty::FloatIn(Bounds::at_least(0.0)), Ty::Selector(&[kind::INTEGER, kind::FLOAT])], "1").about("Seconds between two attempts; 0 for no limit.").always_visible(),
     Field::optional("write_to_event_store", FLAG, "false").about("Whether the event goes to a local store and not to the platform."),
     Field::optional("event_store_url", CHOSEN_TEXT, r#""http://localhost:8001""#).about("Address of the local store.").extra(r#"{"relevant_for": {"write_to_event_store": {"required": false, "values": [true]}}}"#),
@@ -176,9 +176,12 @@ impl Block for VisionEvents {
                     id,
                 )
             }
-            (Err(trouble), true) => answer(Report::failed(store_failure(&trouble)), String::new()),
-            (Err(trouble), false) => {
-                answer(Report::failed(platform_failure(&trouble)), String::new())
+            (Err(trouble), local) => {
+                let message = match local {
+                    true => store_failure(&trouble),
+                    false => platform_failure(&trouble),
+                };
+                answer(Report::undelivered(message, &trouble), String::new())
             }
         })
     }

@@ -9,9 +9,9 @@
 //! Per stream, the key and the entries of the log.
 //!
 //! # Edge cases
-//! Credentials come from the workflow alone, never from the machine. The step makes one attempt and
-//! waits for it; what fails for a passing reason is tried again in the background where there is
-//! one, which an outbox outlives, and the report tells of the failure all the same. The reference
+//! Credentials come from the workflow alone, never from the machine. The step waits for the first
+//! attempt; what fails for a passing reason is tried again in the background where there is one, out
+//! of the outbox if there is one, and the report tells of the failure all the same. The reference
 //! stops the stream for up to seven seconds and then gives up. A log keeps the entry that failed for
 //! its next object. Signatures are valid for seven days, so an object may wait as long.
 
@@ -21,12 +21,10 @@ use std::time::Duration;
 
 use super::entry::{self, Written};
 use super::report::{OUTPUTS, Report};
-use super::sending::post;
-use super::shapes::{CHOSEN_SECRET_OR_NULL, CHOSEN_TEXT, CHOSEN_TEXT_OR_NULL, CONTENT, LIMIT};
+use super::sending::{deliver, post};
+use super::shapes::{CHOSEN_SECRET_OR_NULL, CHOSEN_TEXT, CHOSEN_TEXT_OR_NULL};
 use crate::blocks::state::PerStream;
-use crate::blocks::{
-    Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Role, Ty,
-};
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Role};
 use crate::delivery::{AddressPolicy, Request, RequestError};
 
 use signature::Signer;
@@ -50,14 +48,17 @@ pub static BLOCK: BlockSpec = BlockSpec {
 };
 
 const FIELDS: &[Field] = &[
-    Field::required("content", CONTENT).about("What is written."),
-    Field::optional("file_type", &[Ty::OneOf(&["csv", "json", "txt"])], r#""csv""#).about("Kind of the content."),
-    Field::required("output_mode", &[Ty::OneOf(&["append_log", "separate_files"])]).about("Whether entries are gathered in one file.").extra(r#"{"values_metadata": {"append_log": {"name": "Append Log"}, "separate_files": {"name": "Separate File"}}}"#),
+    entry::CONTENT,
+    entry::FILE_TYPE,
+    entry::OUTPUT_MODE,
     Field::required("bucket_name", CHOSEN_TEXT).about("Bucket."),
-    Field::optional("s3_prefix", CHOSEN_TEXT, r#""""#).about("Start of the key of each object.").always_visible(),
-    Field::optional("file_name_prefix", CHOSEN_TEXT, r#""workflow_output""#).about("Start of the name of each file.").always_visible(),
-    Field::optional("max_entries_per_file", LIMIT, "1024").about("Entries after which a new file is begun.").extra(r#"{"relevant_for": {"output_mode": {"required": true, "values": ["append_log"]}}}"#),
-    Field::optional("aws_access_key_id", CHOSEN_SECRET_OR_NULL, "null").about("Identifier of the key."),
+    Field::optional("s3_prefix", CHOSEN_TEXT, r#""""#)
+        .about("Start of the key of each object.")
+        .always_visible(),
+    entry::FILE_NAME_PREFIX,
+    entry::MAX_ENTRIES,
+    Field::optional("aws_access_key_id", CHOSEN_SECRET_OR_NULL, "null")
+        .about("Identifier of the key."),
     Field::optional("aws_secret_access_key", CHOSEN_SECRET_OR_NULL, "null").about("The key."),
     Field::optional("aws_region", CHOSEN_TEXT_OR_NULL, "null").about("Region of the bucket."),
 ];
@@ -148,19 +149,23 @@ impl<'a> Bucket<'a> {
             Ok(request) => request,
             Err(error) => return Report::failed(error.to_string()),
         };
-        let dispatcher = &cx.services.dispatcher;
-        let failure = match dispatcher.send(request.clone()) {
+        let trouble = match deliver(request.clone(), cx) {
             Ok(_) => {
                 let place = format!("s3://{}/{key}", self.name);
                 return Report::done(format!("Data saved successfully to {place}"));
             }
-            Err(failure) => failure,
+            Err(trouble) => trouble,
         };
-        if failure.retry() && dispatcher.settings().background {
-            return Report::failed(match post(request, cx) {
-                Ok(()) => format!("{failure}; the object waits and is sent later"),
-                Err(error) => format!("{failure}; {error}"),
-            });
+        let failure = &trouble.failure;
+        let later = || Report::failed(format!("{failure}; the object waits and is sent later"));
+        if trouble.kept {
+            return later();
+        }
+        if failure.retry() && cx.services.dispatcher.settings().background {
+            return match post(request, cx) {
+                Ok(()) => later(),
+                Err(error) => Report::failed(format!("{failure}; {error}")),
+            };
         }
         Report::failed(failure.to_string())
     }

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use url::Url;
+
 use super::cooldown::SharedCooldown;
 use super::quota::Quotas;
 use crate::definitions::{self, ApiKey};
@@ -51,6 +53,8 @@ pub struct SinkSettings {
     pub platform: Arc<str>,
     /// `API_PROXY_BASE_URL`: the platform's services for mails and messages.
     pub proxy: Arc<str>,
+    /// `SECURE_GATEWAY`, else `LICENSE_SERVER`: asked in place of the platform.
+    pub gateway: Option<Url>,
     /// `ROBOFLOW_API_KEY`: for requests to the platform that bring no key of their own.
     pub api_key: Option<ApiKey>,
     /// `ROBOFLOW_API_EXTRA_HEADERS`: headers of each request to the platform.
@@ -79,6 +83,7 @@ impl Default for SinkSettings {
             files: FilePlace::Nowhere,
             proxy: platform.clone(),
             platform,
+            gateway: None,
             api_key: None,
             headers: Vec::new(),
             timeout: std::time::Duration::from_secs(120),
@@ -110,6 +115,7 @@ impl SinkSettings {
             files: FilePlace::from_env(&look),
             proxy: base("API_PROXY_BASE_URL").unwrap_or_else(|| api.clone()),
             platform: api,
+            gateway: platform.platform.gateway.clone(),
             api_key: platform.api_key.clone(),
             headers: platform
                 .platform

@@ -20,9 +20,10 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use url::form_urlencoded;
 
+use super::fields;
 use super::report::{QUEUED, Report, SENT, THROTTLED_OUTPUTS, entries};
-use super::sending::{Sending, in_background};
-use super::shapes::{FLAG, LITERAL, OPERATIONS, PARAMETERS, SECRET, TEXT, WHOLE};
+use super::sending::{Sending, Words};
+use super::shapes::{SECRET, TEXT};
 use super::template::Message;
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Role, StepProblem, Ty,
@@ -60,29 +61,19 @@ const FIELDS: &[Field] = &[
         .extra(r#"{"private": true}"#),
     Field::required("channel", TEXT)
         .about("Channel: its name or identifier, the identifier if files are attached."),
-    Field::required("message", LITERAL)
-        .about("Text with placeholders `{{ $parameters.name }}`.")
-        .extra(r#"{"multiline": true}"#),
-    Field::optional("message_parameters", PARAMETERS, "{}")
-        .about("Values for the placeholders.")
-        .always_visible(),
-    Field::optional("message_parameters_operations", OPERATIONS, "{}")
-        .about("Operations on values before they are put in."),
+    fields::MESSAGE,
+    fields::MESSAGE_PARAMETERS,
+    fields::MESSAGE_OPERATIONS,
     Field::optional(
         "attachments",
         &[Ty::Map(&[Ty::Selector(&[kind::STRING, kind::BYTES])])],
         "{}",
     )
     .about("Files by name."),
-    Field::optional("fire_and_forget", FLAG, "true")
-        .about("Whether the step goes on without waiting for the answer."),
-    Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
-    Field::optional("cooldown_seconds", WHOLE, "5")
-        .about("Seconds between two attempts; 0 for no limit.")
-        .always_visible(),
-    Field::required("cooldown_session_key", LITERAL)
-        .about("Apart from the account, what the cooldown is counted for.")
-        .extra(r#"{"hidden": true}"#),
+    fields::FIRE_AND_FORGET,
+    fields::DISABLE_SINK,
+    fields::COOLDOWN,
+    fields::COOLDOWN_SESSION,
 ];
 
 /// The check of a literal cooldown that the host has to remember.
@@ -144,23 +135,16 @@ impl Block for SlackNotification {
             addresses: AddressPolicy::Any,
             timeout: TIMEOUT,
         };
-        let failed = |reason: String| {
-            Report::failed(format!(
-                "Failed to send Slack notification. Internal error details: {reason}"
-            ))
+        let failed = |reason: &str| {
+            format!("Failed to send Slack notification. Internal error details: {reason}")
         };
-        let report = if in_background(inputs, cx)? {
-            match sending.post(cx) {
-                Ok(()) => Report::done(QUEUED),
-                Err(error) => failed(error.to_string()),
-            }
-        } else {
-            match sending.perform(cx) {
-                Ok(_) => Report::done(SENT),
-                Err(trouble) => failed(trouble.to_string()),
-            }
+        let words = Words {
+            queued: QUEUED,
+            sent: SENT,
+            unqueued: &failed,
+            failed: &|trouble| failed(&trouble.failure.to_string()),
         };
-        Ok(report.with_throttling())
+        Ok(sending.report(&words, inputs, cx)?.with_throttling())
     }
 }
 

@@ -25,11 +25,10 @@ use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
 
 use super::cooldown::Cooldown;
+use super::fields;
 use super::report::{QUEUED, Report, SENT, THROTTLED_OUTPUTS};
-use super::sending::{Sending, in_background};
-use super::shapes::{
-    FLAG, LITERAL, OPERATIONS, PARAMETERS, SECRET, SECRET_OR_NULL, TEXT, TEXT_OR_NULL, WHOLE,
-};
+use super::sending::{Sending, Words};
+use super::shapes::{SECRET, SECRET_OR_NULL, TEXT, TEXT_OR_NULL, WHOLE};
 use super::slack_notification::{check_cooldown, start_shared};
 use super::template::Message;
 use crate::blocks::{
@@ -96,23 +95,13 @@ const FIELDS_V1: &[Field] = &[
     Field::required("receiver_number", TEXT)
         .about("Number of the receiver.")
         .extra(r#"{"hide_description": true}"#),
-    Field::required("message", LITERAL)
-        .about("Text with placeholders `{{ $parameters.name }}`.")
-        .extra(r#"{"multiline": true}"#),
-    Field::optional("message_parameters", PARAMETERS, "{}")
-        .about("Values for the placeholders.")
-        .always_visible(),
-    Field::optional("message_parameters_operations", OPERATIONS, "{}")
-        .about("Operations on values before they are put in."),
-    Field::optional("fire_and_forget", FLAG, "true")
-        .about("Whether the step goes on without waiting for the answer."),
-    Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
-    Field::optional("cooldown_seconds", WHOLE, "5")
-        .about("Seconds between two attempts; 0 for no limit.")
-        .always_visible(),
-    Field::required("cooldown_session_key", LITERAL)
-        .about("Apart from the account, what the cooldown is counted for.")
-        .extra(r#"{"hidden": true}"#),
+    fields::MESSAGE,
+    fields::MESSAGE_PARAMETERS,
+    fields::MESSAGE_OPERATIONS,
+    fields::FIRE_AND_FORGET,
+    fields::DISABLE_SINK,
+    fields::COOLDOWN,
+    fields::COOLDOWN_SESSION,
     Field::optional("length_limit", WHOLE, "160")
         .about("Characters after which the text is cut.")
         .always_visible(),
@@ -121,16 +110,16 @@ const FIELDS_V1: &[Field] = &[
 const FIELDS_V2: &[Field] = &[
     Field::optional("sms_provider", &[Ty::OneOf(&["Roboflow Managed API Key", "Custom Twilio"])], r#""Roboflow Managed API Key""#).about("Who delivers: the platform, or an account of your own.").always_visible(),
     Field::required("receiver_number", TEXT).about("Number of the receiver.").extra(r#"{"always_visible": true, "hide_description": true}"#),
-    Field::required("message", LITERAL).about("Text with placeholders `{{ $parameters.name }}`.").extra(r#"{"always_visible": true, "hide_description": true, "multiline": true}"#),
-    Field::optional("message_parameters", PARAMETERS, "{}").about("Values for the placeholders.").always_visible(),
-    Field::optional("message_parameters_operations", OPERATIONS, "{}").about("Operations on values before they are put in."),
+    fields::SHOWN_MESSAGE,
+    fields::MESSAGE_PARAMETERS,
+    fields::MESSAGE_OPERATIONS,
     Field::optional("media_url", &[Ty::Str, Ty::List(&[Ty::Str]), Ty::Selector(&[kind::STRING, kind::LIST_OF_VALUES, kind::IMAGE]), Ty::Null], "null").about("Pictures: addresses, or an image if the platform delivers.").extra(r#"{"hide_description": true}"#),
     Field::optional("twilio_account_sid", SECRET_OR_NULL, "null").about("Identifier of the account.").extra(r#"{"relevant_for": {"sms_provider": {"required": true, "values": ["Custom Twilio"]}}}"#),
     Field::optional("twilio_auth_token", SECRET_OR_NULL, "null").about("Token of the account.").extra(r#"{"hide_description": true, "relevant_for": {"sms_provider": {"required": true, "values": ["Custom Twilio"]}}}"#),
     Field::optional("sender_number", TEXT_OR_NULL, "null").about("Number of the sender.").extra(r#"{"hide_description": true, "relevant_for": {"sms_provider": {"required": true, "values": ["Custom Twilio"]}}}"#),
-    Field::optional("fire_and_forget", FLAG, "true").about("Whether the step goes on without waiting for the answer."),
-    Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
-    Field::optional("cooldown_seconds", WHOLE, "5").about("Seconds between two attempts; 0 for no limit.").always_visible(),
+    fields::FIRE_AND_FORGET,
+    fields::DISABLE_SINK,
+    fields::COOLDOWN,
 ];
 
 fn check_v1(step: &Step) -> Vec<StepProblem> {
@@ -194,20 +183,17 @@ impl Account<'_> {
             addresses: AddressPolicy::Any,
             timeout: TIMEOUT,
         };
-        if in_background(inputs, cx)? {
-            return Ok(match sending.post(cx) {
-                Ok(()) => Report::done(QUEUED),
-                Err(error) => failed(&error.to_string()),
-            });
-        }
-        Ok(match sending.perform(cx) {
-            Ok(_) => Report::done(SENT),
-            Err(trouble) => {
+        let words = Words {
+            queued: QUEUED,
+            sent: SENT,
+            unqueued: &failed,
+            failed: &|trouble| {
                 let answer = trouble.reply.as_ref().map(|reply| reply.json());
                 let said = answer.as_ref().and_then(|json| json["message"].as_str());
-                failed(said.unwrap_or(&hide(&trouble.to_string(), self.sid)))
-            }
-        })
+                failed(said.unwrap_or(&hide(&trouble.failure.to_string(), self.sid)))
+            },
+        };
+        sending.report(&words, inputs, cx)
     }
 }
 
@@ -219,10 +205,8 @@ fn hide(text: &str, sid: &str) -> String {
     }
 }
 
-fn failed(reason: &str) -> Report {
-    Report::failed(format!(
-        "Failed to send Twilio SMS notification. Internal error details: {reason}"
-    ))
+fn failed(reason: &str) -> String {
+    format!("Failed to send Twilio SMS notification. Internal error details: {reason}")
 }
 
 struct V1 {
@@ -262,12 +246,8 @@ struct V2 {
 
 impl Block for V2 {
     fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
-        if let Some(off) = Report::off(inputs, cx)? {
-            return Ok(off.with_throttling());
-        }
-        let seconds = inputs.int("cooldown_seconds")? as f64;
-        if self.cooldown.forbids(seconds, cx) {
-            return Ok(Report::throttled(cx).with_throttling());
+        if let Some(stopped) = self.cooldown.stops(inputs, cx)? {
+            return Ok(stopped.with_throttling());
         }
         let text = self.message.text(inputs, cx)?;
         let long = text.chars().count() > PLAIN;
@@ -308,9 +288,9 @@ impl V2 {
             .map(|value| value.as_str().map(str::to_owned))
             .collect();
         let Some(addresses) = addresses else {
-            return Ok(failed(
+            return Ok(Report::failed(failed(
                 "Twilio fetches pictures by address: give `media_url` an address in place of an image, or let the platform send it",
-            ));
+            )));
         };
         self.cooldown.start(cx);
         let account = Account { sid, token, sender };

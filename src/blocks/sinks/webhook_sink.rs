@@ -8,7 +8,9 @@
 //!
 //! With `fire_and_forget` on a stream or server the request is queued and the step answers at once;
 //! the queue keeps the order of the stream, and a failed attempt is made again, with the same
-//! `Idempotency-Key`. Otherwise the step makes one attempt and waits for at most `request_timeout`.
+//! `Idempotency-Key`. Otherwise the step waits for the first attempt, for at most `request_timeout`;
+//! with an outbox the event is kept before and, if that attempt fails, sent again, which the message
+//! then says.
 //!
 //! # State
 //! Per stream, when the last attempt began, for `cooldown_seconds`. A failed attempt counts too.
@@ -28,10 +30,11 @@ use std::sync::Arc;
 use reqwest::header::HeaderValue;
 
 use super::cooldown::Cooldown;
+use super::fields;
 use super::operations::Operations;
 use super::report::{QUEUED, Report, SENT, THROTTLED_OUTPUTS, entries};
 use super::sending::{SendError, in_background, send};
-use super::shapes::{FLAG, OPERATIONS, WHOLE};
+use super::shapes::{OPERATIONS, WHOLE};
 use crate::blocks::{
     Block, BlockError, BlockSpec, BuildError, Context, Family, Field, Inputs, Output, Role, Ty,
 };
@@ -122,9 +125,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
             .about("Operations on form fields."),
         Field::optional("request_timeout", WHOLE, "2")
             .about("Seconds that the whole exchange may take."),
-        Field::optional("fire_and_forget", FLAG, "true")
-            .about("Whether the step goes on without waiting for the answer."),
-        Field::optional("disable_sink", FLAG, "false").about("Whether nothing is sent."),
+        fields::FIRE_AND_FORGET,
+        fields::DISABLE_SINK,
         Field::optional("cooldown_seconds", WHOLE, "5")
             .about("Seconds between two requests of a stream; 0 for no limit.")
             .always_visible(),
@@ -184,12 +186,8 @@ impl WebhookSink {
 
 impl Block for WebhookSink {
     fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
-        if let Some(off) = Report::off(inputs, cx)? {
-            return Ok(off.with_throttling());
-        }
-        let seconds = inputs.int("cooldown_seconds")? as f64;
-        if self.cooldown.forbids(seconds, cx) {
-            return Ok(Report::throttled(cx).with_throttling());
+        if let Some(stopped) = self.cooldown.stops(inputs, cx)? {
+            return Ok(stopped.with_throttling());
         }
         let bodies = self.bodies(inputs, cx)?;
         let queue = in_background(inputs, cx)?;

@@ -144,7 +144,8 @@ impl Stream {
             motion.measured = false;
         }
         for (row, &id) in ids.iter().enumerate() {
-            let Some(known) = self.rows.get(&id) else {
+            // Of several rows with one id the last is measured.
+            let Some(known) = self.rows.get(&id).filter(|_| !ids[row + 1..].contains(&id)) else {
                 continue;
             };
             let (now, before) = (detections.xyxy[row], known.xyxy[0]);
@@ -167,9 +168,10 @@ impl Stream {
         }
     }
 
-    /// The rows of this frame, each smoothed if it is known; they become the known ones.
+    /// The rows of this frame, each smoothed if it is known; they become the known ones. Of several
+    /// rows with one id the last takes the place of the first.
     fn smooth(&mut self, detections: &Detections, ids: &[i64], share: f64) -> Vec<Detections> {
-        let mut parts = Vec::with_capacity(ids.len());
+        let mut parts: IndexMap<i64, Detections> = IndexMap::with_capacity(ids.len());
         for (row, &id) in ids.iter().enumerate() {
             let current = detections.take(&[row]);
             let mut smoothed = current.clone();
@@ -178,10 +180,10 @@ impl Stream {
                 let corners = [0, 1, 2, 3].map(|i| share * now[i] + (1.0 - share) * before[i]);
                 smoothed.xyxy = Arc::new(vec![corners]);
             }
-            parts.push(smoothed);
+            parts.insert(id, smoothed);
             self.rows.insert(id, current);
         }
-        parts
+        parts.into_values().collect()
     }
 
     /// Adds the rows of objects that have vanished, and forgets those that have been carried on long
@@ -274,6 +276,26 @@ mod tests {
         // It has been forgotten: nothing to smooth with.
         assert_eq!(see(&mut bench, None), None);
         assert_eq!(see(&mut bench, Some(50.0)), Some(50.0));
+    }
+
+    #[test]
+    fn of_rows_with_one_id_the_last_takes_the_place_of_the_first() {
+        let mut bench = Bench::new(&BLOCK, &[]);
+        let rows = tracked(&[
+            ([0.0, 0.0, 10.0, 10.0], 1),
+            ([50.0, 0.0, 60.0, 10.0], 2),
+            ([10.0, 0.0, 20.0, 10.0], 1),
+        ]);
+        let fields = [("image", frame("a", 1, None)), ("detections", rows.into())];
+        let row = bench.run(&fields).unwrap();
+        let out = row[0].as_detections().unwrap();
+        // 0.2 of the last and 0.8 of the first.
+        let places: Vec<f64> = out.xyxy.iter().map(|b| b[0]).collect();
+        assert_eq!(places, [2.0, 50.0]);
+        assert_eq!(
+            out.tracker_id.as_deref().map(|ids| ids.to_vec()),
+            Some(vec![1, 2])
+        );
     }
 
     #[test]

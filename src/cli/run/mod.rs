@@ -80,6 +80,10 @@ pub struct RunArgs {
     /// Post or send only results in which this output is true, e.g. `alarm` or `line.count_in`.
     #[arg(long, value_name = "OUTPUT")]
     webhook_when: Option<Condition>,
+    /// Send each result to Kafka: kafka://host:9092/TOPIC, kafkas:// with TLS, further brokers as
+    /// `?brokers=`; the key is the name of the stream, or `?key=TEXT`.
+    #[arg(long, value_name = "URL")]
+    kafka: Option<String>,
     /// Publish each result over MQTT 5 with QoS 1: mqtt://user:pass@host:1883/TOPIC, mqtts:// with
     /// TLS; `?retain=true` keeps the last one.
     #[arg(long, value_name = "URL")]
@@ -224,8 +228,9 @@ fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
 
 /// Where each result goes, by the flags and the schemes of their addresses.
 fn webhooks(args: &RunArgs, services: &Services) -> Result<Vec<Webhook>, RunError> {
-    let flags: [(&str, &Option<String>, [&str; 2]); 4] = [
+    let flags: [(&str, &Option<String>, [&str; 2]); 5] = [
         ("--webhook", &args.webhook, ["http", "https"]),
+        ("--kafka", &args.kafka, ["kafka", "kafkas"]),
         ("--mqtt", &args.mqtt, ["mqtt", "mqtts"]),
         ("--nats", &args.nats, ["nats", "tls"]),
         ("--redis", &args.redis, ["redis", "rediss"]),
@@ -244,8 +249,8 @@ fn webhooks(args: &RunArgs, services: &Services) -> Result<Vec<Webhook>, RunErro
         webhooks.push(webhook.map_err(|e| wrong(&e))?);
     }
     if webhooks.is_empty() && args.webhook_when.is_some() {
-        let text =
-            "--webhook-when: there is nothing to post to, add --webhook, --mqtt, --nats or --redis";
+        let text = "--webhook-when: there is nothing to post to, add --webhook, --kafka, --mqtt, \
+                    --nats or --redis";
         return Err(RunError::Arguments(text.into()));
     }
     Ok(webhooks)

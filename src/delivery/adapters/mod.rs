@@ -1,10 +1,11 @@
 //! Receivers that do not speak HTTP: one file each, behind one trait.
 //!
-//! The scheme of an address says which: `mqtt://`, `nats://`, `redis://`, and their forms
-//! with TLS. The body of a request becomes the message, its idempotency key and definition stamp go
+//! The scheme of an address says which: `kafka://`, `mqtt://`, `nats://`, `redis://`,
+//! and their forms with TLS. The body of a request becomes the message, its idempotency key and definition stamp go
 //! with it. An attempt succeeds when the receiver has confirmed the message; a connection that
 //! failed is thrown away, so that nothing lingers in it while the event is tried again.
 
+mod kafka;
 mod mqtt;
 mod nats;
 mod redis;
@@ -16,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
-use super::client::{Answer, Failure};
+use super::outcome::{Answer, Failure};
 use super::request::{IDEMPOTENCY_KEY, Request, RequestError};
 
 /// An attempt under way.
@@ -30,16 +31,17 @@ pub(super) trait Adapter: Send + Sync {
     /// What is missing in an address, if something is.
     fn missing(&self, url: &Url) -> Option<&'static str>;
 
-    /// Makes one attempt. Whoever waits for it keeps the time.
-    fn attempt<'a>(&'a self, request: &'a Request) -> Attempt<'a>;
+    /// Makes one attempt for an event of a stream. Whoever waits for it keeps the time.
+    fn attempt<'a>(&'a self, request: &'a Request, stream: &'a str) -> Attempt<'a>;
 }
 
 /// All of them.
-pub(super) struct Adapters([Box<dyn Adapter>; 3]);
+pub(super) struct Adapters([Box<dyn Adapter>; 4]);
 
 impl Adapters {
     pub(super) fn new() -> Self {
         Self([
+            Box::new(kafka::Kafka::default()),
             Box::new(mqtt::Mqtt::default()),
             Box::new(nats::Nats::default()),
             Box::new(redis::Redis::default()),
@@ -156,10 +158,7 @@ fn refused(request: &Request, reason: impl std::fmt::Display, passing: bool) -> 
 }
 
 fn confirmed(said: impl Into<String>) -> Answer {
-    Answer {
-        status: 200,
-        said: Some(said.into()),
-    }
+    Answer::confirmed(said)
 }
 
 #[cfg(test)]
@@ -170,6 +169,7 @@ mod tests {
     fn addresses_name_their_topic_subject_or_stream() {
         let check = |text: &str| Adapters::check(&Url::parse(text).unwrap());
         for good in [
+            "kafka://h/events",
             "mqtt://h/cameras/events",
             "mqtts://user:word@h:8883/t",
             "nats://h/cameras.events?ack=jetstream",
@@ -178,6 +178,7 @@ mod tests {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         for bad in [
+            "kafka://h:9092/",
             "mqtt://h",
             "nats://h",
             "redis://h/0",

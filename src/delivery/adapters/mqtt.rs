@@ -18,7 +18,7 @@ use url::Url;
 use super::{
     Adapter, Attempt, Connections, confirmed, decoded, headers, path, query, refused, unreachable,
 };
-use crate::delivery::client::{Answer, Failure};
+use crate::delivery::outcome::{Answer, Failure};
 use crate::delivery::request::Request;
 
 /// Messages on their way to the broker at the same time.
@@ -61,7 +61,7 @@ impl Adapter for Mqtt {
             .then_some("a topic, such as /cameras/events")
     }
 
-    fn attempt<'a>(&'a self, request: &'a Request) -> Attempt<'a> {
+    fn attempt<'a>(&'a self, request: &'a Request, _: &'a str) -> Attempt<'a> {
         Box::pin(self.send(request))
     }
 }

@@ -14,7 +14,7 @@ use super::{
     Adapter, Attempt, Connections, confirmed, decoded, headers, key, path, query, refused,
     unreachable,
 };
-use crate::delivery::client::{Answer, Failure};
+use crate::delivery::outcome::{Answer, Failure};
 use crate::delivery::request::Request;
 
 /// Sends to NATS.
@@ -34,7 +34,7 @@ impl Adapter for Nats {
             .then_some("a subject, such as /cameras.events")
     }
 
-    fn attempt<'a>(&'a self, request: &'a Request) -> Attempt<'a> {
+    fn attempt<'a>(&'a self, request: &'a Request, _: &'a str) -> Attempt<'a> {
         Box::pin(async move {
             let mut attempt = Unfinished(Some((self, request)));
             let outcome = self.send(request).await;

@@ -9,7 +9,7 @@ use redis::{Client, ErrorKind, RedisError, ServerErrorKind, cmd};
 use url::Url;
 
 use super::{Adapter, Attempt, Connections, confirmed, key, query, refused, unreachable};
-use crate::delivery::client::{Answer, Failure};
+use crate::delivery::outcome::{Answer, Failure};
 use crate::delivery::request::{DEFINITION, Request};
 
 /// Sends to Redis.
@@ -29,7 +29,7 @@ impl Adapter for Redis {
         (!names).then_some("the name of a stream, list or channel, such as ?stream=events")
     }
 
-    fn attempt<'a>(&'a self, request: &'a Request) -> Attempt<'a> {
+    fn attempt<'a>(&'a self, request: &'a Request, _: &'a str) -> Attempt<'a> {
         Box::pin(async move {
             let outcome = self.send(request).await;
             if outcome.is_err() {

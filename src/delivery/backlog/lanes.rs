@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::Settlement;
+use super::{Asker, Settlement};
 use crate::delivery::request::Request;
 
 /// An event in its lane.
@@ -26,6 +26,8 @@ pub(in crate::delivery) struct Waiting {
     pub since: i64,
     /// What is sent, if it is in memory.
     pub request: Option<Arc<Request>>,
+    /// Who waits for what becomes of it.
+    pub asker: Option<Asker>,
 }
 
 /// An event that goes next.
@@ -35,6 +37,7 @@ pub(in crate::delivery) struct Picked {
     pub stream: Arc<str>,
     pub attempts: u32,
     pub request: Option<Arc<Request>>,
+    pub asker: Option<Asker>,
 }
 
 /// What goes next.
@@ -53,6 +56,8 @@ pub(in crate::delivery) struct Lanes {
     bytes: usize,
     /// No event goes before this time.
     paused_until: Duration,
+    /// Why the last attempt failed, if it did.
+    trouble: Option<Arc<str>>,
     /// Takes nothing any more.
     pub retired: bool,
 }
@@ -65,6 +70,26 @@ struct Lane {
     under_way: bool,
     /// The oldest one does not go before this time.
     not_before: Duration,
+}
+
+impl Lane {
+    /// Lets the first event wait for another attempt.
+    fn hold(&mut self, until: Duration, error: Option<&str>) {
+        self.not_before = until;
+        if let Some(head) = self.waiting.front_mut() {
+            head.attempts += 1;
+        }
+        self.tell(error);
+    }
+
+    /// Tells all who wait that it is not the turn of their events.
+    fn tell(&mut self, error: Option<&str>) {
+        for waiting in &mut self.waiting {
+            if let Some(asker) = waiting.asker.take() {
+                asker.tell_behind(error.unwrap_or_default());
+            }
+        }
+    }
 }
 
 impl Lanes {
@@ -117,7 +142,7 @@ impl Lanes {
         }
         if let Some((_, place)) = oldest
             && let Some((stream, lane)) = self.lanes.get_index_mut(place)
-            && let Some(head) = lane.waiting.front()
+            && let Some(head) = lane.waiting.front_mut()
         {
             lane.under_way = true;
             return Pick::Event(Picked {
@@ -125,13 +150,33 @@ impl Lanes {
                 stream: stream.clone(),
                 attempts: head.attempts,
                 request: head.request.clone(),
+                asker: head.asker.take(),
             });
         }
         soonest.map_or(Pick::Nothing, Pick::NotBefore)
     }
 
-    /// Takes the result of an attempt; the event is given back if it is done with.
-    pub fn settle(&mut self, stream: &str, id: u64, settlement: Settlement) -> Option<Waiting> {
+    /// Why an event that is put in now would be held up by older ones, if it would: they, or all
+    /// events of the receiver, wait for the time of another attempt.
+    pub fn held(&self, stream: &str, now: Duration) -> Option<Arc<str>> {
+        let waits = match self.lanes.get(stream) {
+            Some(lane) if lane.under_way => false,
+            Some(lane) => lane.not_before.max(self.paused_until) > now,
+            None => self.paused_until > now,
+        };
+        let reason = || self.trouble.clone().unwrap_or_else(|| "retries".into());
+        waits.then(reason)
+    }
+
+    /// Takes the result of an attempt, with what went wrong if something did; the event is given
+    /// back if it is done with. Those who wait for events that this one holds up are told.
+    pub fn settle(
+        &mut self,
+        stream: &str,
+        id: u64,
+        settlement: Settlement,
+        error: Option<&str>,
+    ) -> Option<Waiting> {
         let place = self.lanes.get_index_of(stream)?;
         let lane = &mut self.lanes[place];
         let is_head = lane.waiting.front().is_some_and(|w| w.id == id);
@@ -139,19 +184,22 @@ impl Lanes {
             return None;
         }
         lane.under_way = false;
+        self.trouble = error.map(Arc::from);
         match settlement {
             Settlement::Done | Settlement::GivenUp => {
                 lane.not_before = Duration::ZERO;
                 let done = lane.waiting.pop_front();
                 self.forget(place, done)
             }
-            Settlement::Again(when) | Settlement::Pause(when) => {
-                lane.not_before = when;
-                if let Some(head) = lane.waiting.front_mut() {
-                    head.attempts += 1;
-                }
-                if let Settlement::Pause(until) = settlement {
-                    self.paused_until = self.paused_until.max(until);
+            Settlement::Again(when) => {
+                lane.hold(when, error);
+                None
+            }
+            Settlement::Pause(until) => {
+                lane.hold(until, error);
+                self.paused_until = self.paused_until.max(until);
+                for lane in self.lanes.values_mut().filter(|lane| !lane.under_way) {
+                    lane.tell(error);
                 }
                 None
             }

@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::lanes::{Lanes, Pick, Waiting};
-use super::{Backlog, Capacity, Claim, Claimed, Event, Overflow, PutError, Settlement};
+use super::{Asker, Backlog, Capacity, Claim, Claimed, Event, Overflow, PutError, Settlement};
 
 /// A backlog in memory: what waits is lost when the process dies.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl MemoryBacklog {
 }
 
 impl Backlog for MemoryBacklog {
-    fn put(&self, event: Event) -> Result<usize, PutError> {
+    fn put(&self, event: Event, asker: Option<Asker>) -> Result<usize, PutError> {
         let size = event.request.size();
         let mut books = self.books();
         let mut dropped = 0;
@@ -78,6 +78,7 @@ impl Backlog for MemoryBacklog {
             attempts: 0,
             since: 0,
             request: Some(event.request),
+            asker,
         };
         books.lanes.push(&event.stream, waiting);
         Ok(dropped)
@@ -95,15 +96,18 @@ impl Backlog for MemoryBacklog {
                         request,
                     },
                     attempts: picked.attempts,
+                    asker: picked.asker,
                 }),
                 None => Claim::Nothing,
             },
         }
     }
 
-    fn settle(&self, claimed: &Claimed, settlement: Settlement, _error: Option<&str>) {
+    fn settle(&self, claimed: &Claimed, settlement: Settlement, error: Option<&str>) {
         let stream = &claimed.event.stream;
-        let done = self.books().lanes.settle(stream, claimed.id, settlement);
+        let mut books = self.books();
+        let done = books.lanes.settle(stream, claimed.id, settlement, error);
+        drop(books);
         if done.is_some() {
             self.room.notify_all();
         }
@@ -153,7 +157,7 @@ mod tests {
     }
 
     fn put(backlog: &MemoryBacklog, stream: &str, name: &str) -> Result<usize, PutError> {
-        backlog.put(event(stream, name))
+        backlog.put(event(stream, name), None)
     }
 
     /// The event to send at a time, if there is one.

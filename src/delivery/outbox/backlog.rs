@@ -4,12 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::bodies::{Hash, LARGE};
+use super::bodies::LARGE;
 use super::database::{self, Change};
 use super::front::{Front, Unwritten, key};
 use super::{Core, Durability, IN_MEMORY, lock, record, with_body};
 use crate::delivery::backlog::lanes::{Lanes, Pick, Picked, Waiting};
-use crate::delivery::backlog::{Backlog, Claim, Claimed, Event, Overflow, PutError, Settlement};
+use crate::delivery::backlog::{
+    Asker, Backlog, Claim, Claimed, Event, Overflow, PutError, Settlement,
+};
 use crate::delivery::request::Request;
 
 /// Most bytes of events that the database has not taken yet.
@@ -29,10 +31,8 @@ pub(in crate::delivery) struct Handle {
 /// An event on its way in.
 struct Incoming {
     event: Event,
-    record: Vec<u8>,
-    file: Option<Hash>,
-    since: i64,
-    size: usize,
+    asker: Option<Asker>,
+    kept: Unwritten,
 }
 
 /// Why an event was not written.
@@ -54,7 +54,7 @@ impl Handle {
     }
 
     /// Brings an event into the form in which it is kept. A large body goes to its file.
-    fn incoming(&self, event: Event) -> Incoming {
+    fn incoming(&self, event: Event, asker: Option<Asker>) -> Incoming {
         let body = &event.request.body;
         let file = if body.len() > LARGE {
             match self.core.bodies.keep(body) {
@@ -73,11 +73,18 @@ impl Handle {
         let record = record::encode(&event, since, file.as_ref());
         let beside = file.map_or(0, |_| body.len());
         Incoming {
-            size: record.len() + beside,
+            kept: Unwritten {
+                receiver: self.receiver.clone(),
+                stream: event.stream.clone(),
+                key: key(&event.request).into(),
+                since,
+                size: record.len() + beside,
+                file,
+                record: record.into(),
+                durable: false,
+            },
             event,
-            record,
-            file,
-            since,
+            asker,
         }
     }
 
@@ -85,10 +92,10 @@ impl Handle {
     fn write(&self, front: &mut Front, new: &Incoming, volatile: bool) -> Result<bool, NoRoom> {
         let core = &self.core;
         let bytes = core.bytes.load(Ordering::Relaxed);
-        if bytes.saturating_add(new.size as u64) > core.settings.bytes {
+        if bytes.saturating_add(new.kept.size as u64) > core.settings.bytes {
             return Err(NoRoom::Limit);
         }
-        if front.unwritten_bytes + new.record.len() > UNWRITTEN {
+        if front.unwritten_bytes + new.kept.record.len() > UNWRITTEN {
             return Err(NoRoom::Disk);
         }
         // The room that is left is the database's, which can make more of it.
@@ -99,7 +106,7 @@ impl Handle {
                 Err(NoRoom::Disk)
             };
         }
-        match front.journal.append(front.next_id, &new.record) {
+        match front.journal.append(front.next_id, &new.kept.record) {
             Ok(()) => Ok(true),
             Err(error) => {
                 front.failures += 1;
@@ -122,39 +129,38 @@ impl Handle {
     /// Makes an event wait that was written. Returns its number.
     fn admit(&self, front: &mut Front, new: Incoming, durable: bool) -> Result<u64, PutError> {
         let core = &self.core;
+        let Incoming { event, asker, kept } = new;
         let mut lanes = self.lanes();
         if lanes.retired {
             return Err(PutError::Retired);
         }
         let id = front.next_id;
-        if let Some(hash) = new.file {
+        if let Some(hash) = kept.file {
             front.files.insert(id, hash);
         }
-        let stays = core.in_memory.load(Ordering::Relaxed) + new.size <= IN_MEMORY;
+        let stays = core.in_memory.load(Ordering::Relaxed) + kept.size <= IN_MEMORY;
         if stays {
-            core.in_memory.fetch_add(new.size, Ordering::Relaxed);
+            core.in_memory.fetch_add(kept.size, Ordering::Relaxed);
         }
-        core.bytes.fetch_add(new.size as u64, Ordering::Relaxed);
-        let unwritten = Unwritten {
-            receiver: self.receiver.clone(),
-            stream: new.event.stream.clone(),
-            key: key(&new.event.request).into(),
-            since: new.since,
-            size: new.size,
-            file: new.file,
-            record: new.record.into(),
-            durable,
-        };
+        core.bytes.fetch_add(kept.size as u64, Ordering::Relaxed);
+        let asker = asker.and_then(|asker| {
+            let Some(reason) = lanes.held(&event.stream, core.clock.monotonic()) else {
+                return Some(asker);
+            };
+            asker.tell_behind(&reason);
+            None
+        });
         let waiting = Waiting {
             id,
-            size: new.size,
+            size: kept.size,
             attempts: 0,
-            since: new.since,
-            request: stays.then_some(new.event.request),
+            since: kept.since,
+            request: stays.then_some(event.request),
+            asker,
         };
-        lanes.push(&new.event.stream, waiting);
+        lanes.push(&event.stream, waiting);
         drop(lanes);
-        front.add(id, unwritten);
+        front.add(id, Unwritten { durable, ..kept });
         if front.idle {
             core.work.notify_one();
         }
@@ -233,7 +239,7 @@ impl Handle {
         let settlement = if gone { Settlement::Done } else { settlement };
         let mut lanes = self.lanes();
         let attempts = lanes.attempts(stream, id).unwrap_or(0) + 1;
-        let done = lanes.settle(stream, id, settlement);
+        let done = lanes.settle(stream, id, settlement, error);
         let waits = lanes.holds(stream, id);
         drop(lanes);
         let error = error.map(Arc::from);
@@ -275,9 +281,9 @@ impl Handle {
 }
 
 impl Backlog for Handle {
-    fn put(&self, event: Event) -> Result<usize, PutError> {
-        let new = self.incoming(event);
-        let (stream, file) = (new.event.stream.clone(), new.file);
+    fn put(&self, event: Event, asker: Option<Asker>) -> Result<usize, PutError> {
+        let new = self.incoming(event, asker);
+        let (stream, file) = (new.event.stream.clone(), new.kept.file);
         let put = self.put_in(new);
         if let (Err(_), Some(hash)) = (&put, file) {
             self.core.bodies.release(&hash);
@@ -305,6 +311,7 @@ impl Backlog for Handle {
                         id,
                         event: Event { stream, request },
                         attempts: picked.attempts,
+                        asker: picked.asker,
                     });
                 }
                 Ok(None) => {
@@ -375,7 +382,8 @@ impl Handle {
                 Ok(durable) => return Ok((self.admit(&mut front, new, durable)?, dropped)),
                 Err(no_room) => no_room,
             };
-            let never = new.size as u64 > core.settings.bytes || new.record.len() > UNWRITTEN;
+            let never =
+                new.kept.size as u64 > core.settings.bytes || new.kept.record.len() > UNWRITTEN;
             match (policy, &no_room) {
                 (_, NoRoom::Limit) if never => return Err(PutError::Full),
                 (Overflow::Refuse, NoRoom::Limit) => return Err(PutError::Full),

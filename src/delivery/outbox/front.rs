@@ -168,14 +168,14 @@ impl Front {
         }
     }
 
-    /// Takes off the books what was written.
-    pub(super) fn written(&mut self, mark: u64) -> std::io::Result<()> {
+    /// Takes off the books what was written; hands it out, for it takes time to let go of.
+    pub(super) fn written(&mut self, mark: u64) -> BTreeMap<u64, Unwritten> {
         let newer = self.unwritten.split_off(&(mark + 1));
         let written = std::mem::replace(&mut self.unwritten, newer);
         let bytes: usize = written.values().map(|event| event.record.len()).sum();
         self.unwritten_bytes -= bytes;
         self.written = mark;
-        self.journal.empty(mark)
+        written
     }
 
     /// What is wrong with the disk, if something is.

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 const NAMES: [&str; 2] = ["journal-a", "journal-b"];
 /// Length and checksum.
@@ -33,9 +34,23 @@ pub(super) struct Journal {
     frame: Vec<u8>,
 }
 
+/// A file that is not written now, on its way to being empty.
+#[derive(Debug)]
+pub(super) struct Emptying {
+    at: usize,
+    file: Arc<File>,
+}
+
+impl Emptying {
+    /// Empties it; to be done while events go to the other one.
+    pub(super) fn run(&self) -> io::Result<()> {
+        self.file.set_len(0)
+    }
+}
+
 #[derive(Debug)]
 struct Segment {
-    file: File,
+    file: Arc<File>,
     length: u64,
     /// Number of its last event.
     last: u64,
@@ -52,7 +67,11 @@ impl Journal {
             let (found, length) = read(&file)?;
             let last = found.last().map_or(0, |entry| entry.id);
             entries.extend(found);
-            Ok(Segment { file, length, last })
+            Ok(Segment {
+                file: Arc::new(file),
+                length,
+                last,
+            })
         };
         let segments = [open(NAMES[0])?, open(NAMES[1])?];
         entries.sort_by_key(|entry| entry.id);
@@ -97,15 +116,35 @@ impl Journal {
         }
     }
 
-    /// Empties the files all of whose events are up to this number.
-    pub(super) fn empty(&mut self, up_to: u64) -> io::Result<()> {
-        for segment in &mut self.segments {
-            if segment.length > 0 && segment.last <= up_to {
-                segment.file.set_len(0)?;
-                segment.length = 0;
-            }
+    /// Empties what has events up to this number only. The file that is written is emptied here, which
+    /// happens at rest; the other one is handed out and stays unused until [`Self::emptied`].
+    pub(super) fn empty(&mut self, up_to: u64) -> io::Result<Option<Emptying>> {
+        let done = |segment: &Segment| segment.length > 0 && segment.last <= up_to;
+        let active = &mut self.segments[self.active];
+        if done(active) {
+            active.file.set_len(0)?;
+            active.length = 0;
+        }
+        let at = 1 - self.active;
+        let other = &self.segments[at];
+        Ok(done(other).then(|| Emptying {
+            at,
+            file: other.file.clone(),
+        }))
+    }
+
+    /// The same with nobody else about: both files at once.
+    pub(super) fn empty_both(&mut self, up_to: u64) -> io::Result<()> {
+        if let Some(emptying) = self.empty(up_to)? {
+            emptying.run()?;
+            self.emptied(&emptying);
         }
         Ok(())
+    }
+
+    /// A file is empty that was handed out.
+    pub(super) fn emptied(&mut self, emptying: &Emptying) {
+        self.segments[emptying.at].length = 0;
     }
 }
 
@@ -207,9 +246,13 @@ mod tests {
             [1, 2, 3],
             "a file with events takes no turn"
         );
-        journal.empty(1).unwrap();
-        assert_eq!(ids(folder.path()), [2, 3]);
-        journal.empty(3).unwrap();
+        let first = journal.empty(1).unwrap().unwrap();
+        journal.turn();
+        journal.append(4, b"four").unwrap();
+        first.run().unwrap();
+        assert_eq!(ids(folder.path()), [2, 3, 4], "not written meanwhile");
+        journal.emptied(&first);
+        assert!(journal.empty(4).unwrap().is_none());
         assert!(ids(folder.path()).is_empty());
     }
 

@@ -384,6 +384,7 @@ impl Core {
             attempts,
             since,
             request: None,
+            asker: None,
         };
         self.bytes.fetch_add(size as u64, Ordering::Relaxed);
         lock(&lanes).push(stream, event);

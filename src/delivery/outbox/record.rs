@@ -1,7 +1,7 @@
 //! An event as bytes: what the journal and the database keep.
 //!
 //! Fields in order, numbers little-endian, texts and bytes behind their length in four bytes:
-//! version, time of putting in (ms since 1970), timeout in ms, address policy, stream, method,
+//! version, time of putting in (ms since 1970), timeout in ms, flags, stream, method,
 //! address, headers (count, then name, value, whether it is a secret), body (in place, or the hash
 //! and length of a file beside the database).
 
@@ -19,6 +19,9 @@ use crate::delivery::backlog::Event;
 use crate::delivery::request::Request;
 
 const VERSION: u8 = 1;
+/// Flags of a request.
+const GLOBAL_ONLY: u8 = 1;
+const SINGLE_EXCHANGE: u8 = 2;
 const IN_PLACE: u8 = 0;
 const IN_A_FILE: u8 = 1;
 
@@ -58,7 +61,7 @@ pub(super) fn encode(event: &Event, since: i64, file: Option<&Hash>) -> Vec<u8> 
     out.extend_from_slice(&since.to_le_bytes());
     let timeout = u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX);
     out.extend_from_slice(&timeout.to_le_bytes());
-    out.push(u8::from(request.addresses == AddressPolicy::GlobalOnly));
+    out.push(flags(request));
     put(&mut out, event.stream.as_bytes());
     put(&mut out, request.method.as_str().as_bytes());
     put(&mut out, request.url.as_str().as_bytes());
@@ -91,7 +94,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
     }
     let since = i64::from_le_bytes(array(left)?);
     let timeout = Duration::from_millis(u64::from_le_bytes(array(left)?));
-    let addresses = match byte(left)? {
+    let flags = byte(left)?;
+    let addresses = match flags & GLOBAL_ONLY {
         0 => AddressPolicy::Any,
         _ => AddressPolicy::GlobalOnly,
     };
@@ -115,8 +119,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
         _ => return Err(Unreadable),
     };
     let request = Request {
-        // Such a request waits for its answer and is never kept.
-        single_exchange: false,
+        single_exchange: flags & SINGLE_EXCHANGE != 0,
         method,
         url,
         headers,
@@ -133,6 +136,18 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Unreadable> {
         request,
         body,
     })
+}
+
+fn flags(request: &Request) -> u8 {
+    let global_only = match request.addresses {
+        AddressPolicy::Any => 0,
+        AddressPolicy::GlobalOnly => GLOBAL_ONLY,
+    };
+    let single_exchange = match request.single_exchange {
+        true => SINGLE_EXCHANGE,
+        false => 0,
+    };
+    global_only | single_exchange
 }
 
 fn length(out: &mut Vec<u8>, length: usize) {
@@ -177,6 +192,7 @@ mod tests {
             .and_then(|r| r.header("Authorization", b"secret"))
             .unwrap()
             .timeout(Duration::from_millis(1500))
+            .single_exchange()
             .body(HeaderValue::from_static("text/plain"), "body \u{e9}");
         Event {
             stream: "camera 1".into(),
@@ -193,7 +209,7 @@ mod tests {
         assert_eq!((&was.method, &was.url), (&is.method, &is.url));
         assert_eq!((&was.headers, &was.body), (&is.headers, &is.body));
         assert_eq!((was.timeout, was.addresses), (is.timeout, is.addresses));
-        assert!(is.headers["authorization"].is_sensitive());
+        assert!(is.headers["authorization"].is_sensitive() && is.single_exchange);
 
         let hash = Hash([7; 32]);
         let record = decode(&encode(&event, 77, Some(&hash))).unwrap();

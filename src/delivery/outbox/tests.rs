@@ -102,8 +102,12 @@ fn an_event_that_was_put_in_is_there_whatever_becomes_of_the_process() {
     let backlog = handle(&outbox);
     let mut copies = Vec::new();
     for i in 0..30 {
-        backlog.put(event("a", &format!("a{i}"), 100)).unwrap();
-        backlog.put(event("b", &format!("b{i}"), 40_000)).unwrap();
+        backlog
+            .put(event("a", &format!("a{i}"), 100), None)
+            .unwrap();
+        backlog
+            .put(event("b", &format!("b{i}"), 40_000), None)
+            .unwrap();
         if i % 10 == 9 {
             // The bytes as the system has them now; no chance for the outbox to tidy up.
             copies.push((2 * (i + 1), copied(folder.path())));
@@ -125,7 +129,7 @@ fn what_was_delivered_stays_delivered_and_the_rest_keeps_its_order_and_attempts(
     let outbox = open(folder.path());
     let backlog = handle(&outbox);
     for i in 0..6 {
-        backlog.put(event("a", &i.to_string(), 10)).unwrap();
+        backlog.put(event("a", &i.to_string(), 10), None).unwrap();
     }
     for _ in 0..2 {
         let claimed = claim(&backlog).unwrap();
@@ -142,7 +146,7 @@ fn what_was_delivered_stays_delivered_and_the_rest_keeps_its_order_and_attempts(
     assert_eq!((name(&again), again.attempts), ("2".into(), 1));
     assert_eq!(key(&again), key(&third));
     backlog.settle(&again, Settlement::Done, None);
-    backlog.put(event("a", "new", 10)).unwrap();
+    backlog.put(event("a", "new", 10), None).unwrap();
     assert_eq!(names(&backlog), ["3", "4", "5", "new"]);
     let figures = outbox.figures();
     assert_eq!((figures.queued, figures.queued_bytes), (0, 0));
@@ -159,22 +163,32 @@ fn beyond_the_limit_the_named_policy_decides() {
     };
     let fill = |backlog: &Handle| {
         for i in 0..2 {
-            assert_eq!(backlog.put(event("a", &i.to_string(), 10_000)), Ok(0));
+            assert_eq!(backlog.put(event("a", &i.to_string(), 10_000), None), Ok(0));
         }
     };
 
     let (outbox, _folder) = with(Overflow::Refuse);
     let backlog = handle(&outbox);
     fill(&backlog);
-    assert_eq!(backlog.put(event("a", "2", 10_000)), Err(PutError::Full));
+    assert_eq!(
+        backlog.put(event("a", "2", 10_000), None),
+        Err(PutError::Full)
+    );
     assert_eq!(names(&backlog), ["0", "1"]);
 
     let (outbox, _folder) = with(Overflow::DropOldest);
     let backlog = handle(&outbox);
     fill(&backlog);
     let other = outbox.handle(&"http://other".into());
-    assert_eq!(other.put(event("b", "2", 10_000)), Ok(1), "of any receiver");
-    assert_eq!(backlog.put(event("a", "3", 50_000)), Err(PutError::Full));
+    assert_eq!(
+        other.put(event("b", "2", 10_000), None),
+        Ok(1),
+        "of any receiver"
+    );
+    assert_eq!(
+        backlog.put(event("a", "3", 50_000), None),
+        Err(PutError::Full)
+    );
     assert_eq!(
         (names(&backlog), names(&other)),
         (vec!["1".into()], vec!["2".into()])
@@ -186,7 +200,7 @@ fn beyond_the_limit_the_named_policy_decides() {
     fill(&backlog);
     let blocked = {
         let backlog = backlog.clone();
-        std::thread::spawn(move || backlog.put(event("a", "2", 10_000)))
+        std::thread::spawn(move || backlog.put(event("a", "2", 10_000), None))
     };
     std::thread::sleep(Duration::from_millis(100));
     assert!(!blocked.is_finished());
@@ -204,9 +218,9 @@ fn events_that_are_too_old_go() {
     let clock = Arc::new(ManualClock::default());
     let outbox = Outbox::open(settings, clock.clone()).unwrap();
     let backlog = handle(&outbox);
-    backlog.put(event("a", "old", 10)).unwrap();
+    backlog.put(event("a", "old", 10), None).unwrap();
     clock.advance(Duration::from_secs(59));
-    backlog.put(event("a", "young", 10)).unwrap();
+    backlog.put(event("a", "young", 10), None).unwrap();
     assert_eq!(outbox.figures().oldest_age, Duration::from_secs(59));
     clock.advance(Duration::from_secs(2));
     until("the old event goes", || outbox.aged() == 1);
@@ -223,7 +237,7 @@ fn a_large_body_is_kept_once_and_goes_with_its_last_event() {
     let outbox = open(folder.path());
     let backlog = handle(&outbox);
     for stream in ["a", "b", "c"] {
-        backlog.put(event(stream, stream, 100_000)).unwrap();
+        backlog.put(event(stream, stream, 100_000), None).unwrap();
     }
     assert_eq!(bodies(), 1);
     until("the rows are written", || {
@@ -250,7 +264,7 @@ fn a_given_up_event_is_kept_until_somebody_decides() {
     let outbox = open(folder.path());
     let backlog = handle(&outbox);
     for name in ["0", "1", "2"] {
-        backlog.put(event("a", name, 10)).unwrap();
+        backlog.put(event("a", name, 10), None).unwrap();
     }
     let first = claim(&backlog).unwrap();
     backlog.settle(&first, Settlement::GivenUp, Some("404 Not Found"));
@@ -292,8 +306,8 @@ fn what_is_taken_away_while_it_is_under_way_is_not_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = open(folder.path());
     let backlog = handle(&outbox);
-    backlog.put(event("a", "0", 10)).unwrap();
-    backlog.put(event("a", "1", 10)).unwrap();
+    backlog.put(event("a", "0", 10), None).unwrap();
+    backlog.put(event("a", "1", 10), None).unwrap();
     let first = claim(&backlog).unwrap();
     until("it is written", || !outbox.core.front().has_work());
     let mut view = View::open(folder.path()).unwrap();
@@ -314,7 +328,7 @@ fn an_outbox_that_nobody_delivers_from_shows_what_its_journal_has() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = open(folder.path());
     let backlog = handle(&outbox);
-    backlog.put(event("a", "0", 10)).unwrap();
+    backlog.put(event("a", "0", 10), None).unwrap();
     let copy = copied(folder.path());
     let view = View::open(copy.path()).unwrap();
     assert!(!view.is_live());
@@ -338,7 +352,9 @@ fn a_damaged_database_is_set_aside_and_what_can_be_read_goes_on() {
     let outbox = open(folder.path());
     let backlog = handle(&outbox);
     for i in 0..300 {
-        backlog.put(event("a", &i.to_string(), 2_000)).unwrap();
+        backlog
+            .put(event("a", &i.to_string(), 2_000), None)
+            .unwrap();
     }
     drop(backlog);
     drop(outbox);
@@ -350,7 +366,7 @@ fn a_damaged_database_is_set_aside_and_what_can_be_read_goes_on() {
 
     let outbox = open(folder.path());
     let backlog = handle(&outbox);
-    backlog.put(event("a", "new", 10)).unwrap();
+    backlog.put(event("a", "new", 10), None).unwrap();
     let names = names(&backlog);
     assert!(names.len() > 100 && names.len() < 300, "{}", names.len());
     assert_eq!(names.first().map(String::as_str), Some("0"));
@@ -371,7 +387,9 @@ fn a_database_damaged_while_it_is_used_loses_only_what_is_nowhere_else() {
     let outbox = open(folder.path());
     let backlog = handle(&outbox);
     for i in 0..50 {
-        backlog.put(event("a", &i.to_string(), 2_000)).unwrap();
+        backlog
+            .put(event("a", &i.to_string(), 2_000), None)
+            .unwrap();
     }
     until("it is written", || !outbox.core.front().has_work());
     let other = Connection::open(folder.path().join(database::FILE)).unwrap();
@@ -380,7 +398,7 @@ fn a_database_damaged_while_it_is_used_loses_only_what_is_nowhere_else() {
                   PRAGMA schema_version = 4711";
     other.execute_batch(damage).unwrap();
     drop(other);
-    backlog.put(event("a", "after", 10)).unwrap();
+    backlog.put(event("a", "after", 10), None).unwrap();
     until("it is set aside", || {
         folder.path().join("outbox.db.damaged-1").exists()
     });
@@ -400,7 +418,7 @@ fn with_power_in_mind_an_event_is_in_the_database_when_it_is_acknowledged() {
     let outbox = open_with(settings);
     let backlog = handle(&outbox);
     for i in 0..5 {
-        backlog.put(event("a", &i.to_string(), 10)).unwrap();
+        backlog.put(event("a", &i.to_string(), 10), None).unwrap();
         let view = View::open(folder.path()).unwrap();
         assert_eq!(view.counts().unwrap().0, i + 1);
     }
@@ -416,7 +434,7 @@ fn what_waits_longer_than_memory_reaches_comes_back_from_the_database() {
         .in_memory
         .store(IN_MEMORY, std::sync::atomic::Ordering::Relaxed);
     for i in 0..20 {
-        backlog.put(event("a", &i.to_string(), 500)).unwrap();
+        backlog.put(event("a", &i.to_string(), 500), None).unwrap();
     }
     let first = claim(&backlog).unwrap();
     assert_eq!(name(&first), "0", "out of the front");
@@ -430,13 +448,16 @@ fn receivers_without_events_leave_the_books() {
     let folder = tempfile::tempdir().unwrap();
     let outbox = open(folder.path());
     let backlog = handle(&outbox);
-    backlog.put(event("a", "0", 10)).unwrap();
+    backlog.put(event("a", "0", 10), None).unwrap();
     assert_eq!(outbox.receivers(), [std::sync::Arc::<str>::from(RECEIVER)]);
     assert!(!backlog.retire());
     names(&backlog);
     assert!(backlog.retire() && outbox.receivers().is_empty());
-    assert_eq!(backlog.put(event("a", "1", 10)), Err(PutError::Retired));
-    assert_eq!(handle(&outbox).put(event("a", "1", 10)), Ok(0));
+    assert_eq!(
+        backlog.put(event("a", "1", 10), None),
+        Err(PutError::Retired)
+    );
+    assert_eq!(handle(&outbox).put(event("a", "1", 10), None), Ok(0));
     abandon(outbox);
     let names = names(&handle(&open(folder.path())));
     assert_eq!(names.last().map(String::as_str), Some("1"));

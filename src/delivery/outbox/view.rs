@@ -321,9 +321,9 @@ fn bring_in(folder: &Path) -> Result<(), OutboxError> {
         database
             .write(&batch)
             .map_err(|e| unusable(e.to_string()))?;
-        front
-            .written(batch.mark)
-            .map_err(|e| unusable(e.to_string()))?;
+        front.written(batch.mark);
+        let emptied = front.journal.empty_both(batch.mark);
+        emptied.map_err(|e| unusable(e.to_string()))?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::bodies::Hash;
 use super::database::{self, Batch, Change, Database, DatabaseError, Row};
 use super::front::{Front, Unwritten, key};
+use super::journal::Emptying;
 use super::{Core, lock, record};
 use crate::delivery::backlog::Event;
 use crate::delivery::backlog::lanes::Waiting;
@@ -167,24 +168,47 @@ impl Writer {
     /// spare: what little there is the database needs to make more.
     fn written(&self, batch: &Batch, troubled: bool) {
         let core = &self.core;
-        let room = if troubled {
-            core.place.take_reserve()
-        } else {
-            Ok(())
-        };
+        let room = if troubled { self.take_room() } else { Ok(()) };
         let mut front = core.front();
-        if let Err(error) = front.written(batch.mark) {
-            front.failures += 1;
-            tracing::debug!(%error, "the journal could not be emptied");
-        }
+        let written = front.written(batch.mark);
+        let emptying = front.journal.empty(batch.mark);
         if troubled && room.is_ok() {
             front.journal_trouble = None;
             front.database_trouble = None;
             tracing::info!(outbox = %core.place.folder.display(), "the outbox is written again");
         }
         drop(front);
+        drop(written);
+        self.emptied(emptying);
         self.forget_bodies(batch);
         core.done.notify_all();
+    }
+
+    /// Empties a file of the journal while events go to the other one.
+    fn emptied(&self, emptying: io::Result<Option<Emptying>>) {
+        let outcome = emptying.and_then(|emptying| {
+            if let Some(emptying) = emptying {
+                emptying.run()?;
+                self.core.front().journal.emptied(&emptying);
+            }
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            self.core.front().failures += 1;
+            tracing::debug!(%error, "the journal could not be emptied");
+        }
+    }
+
+    /// Takes the room back that is kept for bad times; what the database no longer needs may be what
+    /// is missing.
+    fn take_room(&self) -> io::Result<()> {
+        let place = &self.core.place;
+        place.take_reserve().or_else(|_| {
+            if let Err(error) = self.database.shrink() {
+                tracing::debug!(%error, "the outbox could not be made smaller");
+            }
+            place.take_reserve()
+        })
     }
 
     /// Removes the large bodies that only events had which are gone.

@@ -5,18 +5,29 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json, json};
 
 use super::{attachments, people};
+use crate::blocks::sinks::managed::Managed;
 use crate::blocks::sinks::platform;
-use crate::blocks::sinks::report::{QUEUED, Report, entries};
-use crate::blocks::sinks::sending::in_background;
+use crate::blocks::sinks::report::{Report, entries};
 use crate::blocks::{BlockError, Context, Inputs};
-use crate::delivery::Errand;
-use crate::delivery::errand::Trouble;
 use crate::values::{Dict, Value, python};
 
 const STRANGERS: &str = "To prevent spam, you can only send emails to members of your Roboflow Workspace via the Roboflow Managed API Key. Add this email to your Workspace or switch to sending via your own SMTP server.";
 const TOO_LARGE: &str = "Failed to send email: attachment size exceeds the 5MB limit. For image attachments, use the Image Preprocessing block to resize images before sending. For other attachments (like CSV files), reduce the file size or send smaller data.";
-const TOO_MANY: &str = "Failed to send email: rate limit exceeded. The workspace has exceeded its email sending limits. Please wait before sending more emails or contact support to increase your limits.";
-const NO_CREDITS: &str = "Failed to send email: workspace credits exceeded. Please add more credits to your workspace to continue sending emails.";
+
+const EMAIL: Managed = Managed {
+    path: "email",
+    what: "email",
+    unsent: "e-mail",
+    own: |status, text| {
+        if status == 403 {
+            return text.contains("non-workspace members").then_some(STRANGERS);
+        }
+        let too_large = status == 413 || text.contains("413") || text.contains("too large");
+        too_large.then_some(TOO_LARGE)
+    },
+    too_many: "Failed to send email: rate limit exceeded. The workspace has exceeded its email sending limits. Please wait before sending more emails or contact support to increase your limits.",
+    no_credits: "Failed to send email: workspace credits exceeded. Please add more credits to your workspace to continue sending emails.",
+};
 
 /// Sends a mail with these parameters.
 pub(super) fn send(
@@ -48,19 +59,7 @@ pub(super) fn send(
     if !files.is_empty() {
         body["attachments"] = files.into();
     }
-    let url = platform::proxy_url(cx, "email", &key);
-    let errand = Errand::new(vec![platform::exchange(cx, "POST", url).json(&body)]);
-    let sending = platform::sending(&errand, cx);
-    if in_background(inputs, cx)? {
-        return Ok(match sending.post(cx) {
-            Ok(()) => Report::done(QUEUED),
-            Err(error) => Report::failed(details(&error.to_string())),
-        });
-    }
-    Ok(match sending.perform(cx) {
-        Ok(_) => Report::done("Notification sent successfully via Roboflow proxy"),
-        Err(trouble) => Report::failed(failure(&trouble)),
-    })
+    EMAIL.send(&body, &key, inputs, cx)
 }
 
 /// A parameter as JSON: images as JPEG in base64, what JSON has no form for as Python prints it.
@@ -87,29 +86,4 @@ fn plain(value: &Value) -> Result<Json, BlockError> {
             None => python::to_str(other).into(),
         },
     })
-}
-
-fn details(reason: &str) -> String {
-    format!("Failed to send e-mail via proxy. Internal error details: {reason}")
-}
-
-fn failure(trouble: &Trouble) -> String {
-    let Some(reply) = &trouble.reply else {
-        return details(&platform::error_text(trouble));
-    };
-    let text = platform::proxy_text(trouble);
-    let lower = text.to_lowercase();
-    if reply.status == 403 {
-        return match lower.contains("non-workspace members") {
-            true => STRANGERS.into(),
-            false => format!("Failed to send email: access forbidden. {text}"),
-        };
-    }
-    let too_large = reply.status == 413 || lower.contains("413") || lower.contains("too large");
-    match () {
-        () if too_large => TOO_LARGE.into(),
-        () if lower.contains("rate limit") => TOO_MANY.into(),
-        () if lower.contains("credits exceeded") => NO_CREDITS.into(),
-        () => format!("Failed to send email via proxy. {text}"),
-    }
 }

@@ -4,13 +4,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 
+use crate::blocks::sinks::managed::Managed;
 use crate::blocks::sinks::platform;
-use crate::blocks::sinks::report::{QUEUED, Report};
-use crate::blocks::sinks::sending::in_background;
+use crate::blocks::sinks::report::Report;
 use crate::blocks::{BlockError, Context, Inputs};
-use crate::delivery::Errand;
-use crate::delivery::errand::Trouble;
 use crate::values::Value;
+
+const SMS: Managed = Managed {
+    path: "twilio",
+    what: "SMS",
+    unsent: "SMS",
+    own: |_, _| None,
+    too_many: "Failed to send SMS: rate limit exceeded. The workspace has exceeded its SMS sending limits. Please wait before sending more messages.",
+    no_credits: "Failed to send SMS: workspace credits exceeded. Please add more credits to your workspace to continue sending messages.",
+};
 
 /// Sends a text with its pictures; `long` says whether it needs more than a plain message.
 pub(super) fn send(
@@ -38,38 +45,5 @@ pub(super) fn send(
     if long && media.is_empty() {
         body["force_mms"] = true.into();
     }
-    let url = platform::proxy_url(cx, "twilio", &key);
-    let errand = Errand::new(vec![platform::exchange(cx, "POST", url).json(&body)]);
-    let sending = platform::sending(&errand, cx);
-    if in_background(inputs, cx)? {
-        return Ok(match sending.post(cx) {
-            Ok(()) => Report::done(QUEUED),
-            Err(error) => Report::failed(details(&error.to_string())),
-        });
-    }
-    Ok(match sending.perform(cx) {
-        Ok(_) => Report::done("Notification sent successfully via Roboflow proxy"),
-        Err(trouble) => Report::failed(failure(&trouble)),
-    })
-}
-
-fn details(reason: &str) -> String {
-    format!("Failed to send SMS via proxy. Internal error details: {reason}")
-}
-
-fn failure(trouble: &Trouble) -> String {
-    let Some(reply) = &trouble.reply else {
-        return details(&platform::error_text(trouble));
-    };
-    let text = platform::proxy_text(trouble);
-    let lower = text.to_lowercase();
-    if reply.status == 403 {
-        format!("Failed to send SMS: access forbidden. {text}")
-    } else if lower.contains("rate limit") {
-        "Failed to send SMS: rate limit exceeded. The workspace has exceeded its SMS sending limits. Please wait before sending more messages.".into()
-    } else if lower.contains("credits exceeded") {
-        "Failed to send SMS: workspace credits exceeded. Please add more credits to your workspace to continue sending messages.".into()
-    } else {
-        format!("Failed to send SMS via proxy. {text}")
-    }
+    SMS.send(&body, &key, inputs, cx)
 }
