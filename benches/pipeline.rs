@@ -16,6 +16,7 @@ use millrace::models::{Confidence, DetectParams, ModelStore, RuntimeSettings};
 use millrace::plan::Plan;
 use millrace::sources::{Event, Frame, Source, SourceSpec};
 use millrace::streams::{Replacement, Reporter, Stream, StreamSpec};
+use millrace::telemetry::{Settings, Tracer};
 use millrace::values::deserialise::InputOptions;
 use millrace::values::serialise::OutputOptions;
 use millrace::values::{Image, Timestamp};
@@ -24,6 +25,8 @@ use serde_json::{Value as Json, json};
 const PASSES: usize = 3;
 /// Argument of the process that measures memory.
 const ONLY_FULL: &str = "--only-full-pipeline";
+/// Argument that leaves everything out but the stages.
+const ONLY_STAGES: &str = "--only-stages";
 const MODEL: &str = "coco-nano/2";
 
 fn root() -> PathBuf {
@@ -48,6 +51,9 @@ fn main() -> Result<()> {
         services.clock.clone(),
     )?;
     services.models = Arc::new(models);
+    if std::env::args().any(|a| a == ONLY_STAGES) {
+        return stages();
+    }
     if std::env::args().any(|a| a == ONLY_FULL) {
         full_pipeline(&services, &clip)?;
         println!("{}", peak_memory()?);
@@ -94,11 +100,115 @@ fn main() -> Result<()> {
         "engine, chain of 10 light steps: {:.2} µs per step",
         step.as_secs_f64() * 1e6
     );
+    stages()?;
     println!(
         "peak memory of the full pipeline alone: {} MiB",
         memory_of_full_pipeline(&clip)?
     );
     Ok(())
+}
+
+/// Throughput of a heavy stage and of light ones with one worker and with two, and of light ones while
+/// their frames are traced for a collector that is not there.
+fn stages() -> Result<()> {
+    let heavy = heavy_definition()?;
+    for workers in 1..=2 {
+        let time = median(|| play_pattern(&heavy, 150, workers, None))?;
+        row(&format!("heavy stage, {workers} worker(s)"), 150, time);
+    }
+    let light = blurs(1);
+    for workers in 1..=2 {
+        let time = median(|| play_pattern(&light, 3000, workers, None))?;
+        row(&format!("light stage, {workers} worker(s)"), 3000, time);
+    }
+    let clock = Services::default().clock;
+    for ratio in ["0", "1"] {
+        let look = |name: &str| (name == "OTEL_TRACES_SAMPLER_ARG").then(|| ratio.to_owned());
+        let sampler = |name: &str| match name {
+            "OTEL_TRACES_SAMPLER" => Some("traceidratio".to_owned()),
+            other => look(other),
+        };
+        let settings = Settings::from_env(sampler, Some("http://127.0.0.1:9"))?;
+        let tracer = Tracer::start(settings, clock.clone())?;
+        let time = median(|| play_pattern(&light, 3000, 1, tracer.clone()))?;
+        row(&format!("light stage, share of {ratio} traced"), 3000, time);
+    }
+    Ok(())
+}
+
+/// So many steps that blur, one after the other, of pictures of 64×48 pixels or more.
+fn blurs(count: usize) -> Json {
+    let step = |i: usize| {
+        let image = match i {
+            0 => "$inputs.image".to_owned(),
+            _ => format!("$steps.s{}.image", i - 1),
+        };
+        json!({"type": "roboflow_core/image_blur@v1", "name": format!("s{i}"), "image": image,
+               "blur_type": "median", "kernel_size": if count > 1 { 9 } else { 3 }})
+    };
+    json!({
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "steps": (0..count).map(step).collect::<Vec<_>>(),
+        "outputs": [{"type": "JsonField", "name": "o", "selector": format!("$steps.s{}.image", count - 1)}],
+    })
+}
+
+/// As many blurs as take 20 ms on this machine.
+fn heavy_definition() -> Result<Json> {
+    let few = 8;
+    let plan = Arc::new(Plan::compile(&blurs(few))?);
+    let mut engine = Engine::new(plan, Services::default(), InputOptions::default())?;
+    let picture = Image::new(
+        millrace::values::Matrix::filled(320, 240, &[90, 90, 90]),
+        "bench".into(),
+    );
+    let batch = millrace::values::Value::list(vec![millrace::values::Value::Image(picture)]);
+    let inputs = RuntimeInputs::from_iter([("image".to_owned(), RuntimeInput::Value(batch))]);
+    let one = median(|| {
+        let started = Instant::now();
+        engine.execute(&inputs)?;
+        Ok(started.elapsed() / few as u32)
+    })?;
+    let count = (0.020 / one.as_secs_f64()).ceil().clamp(2.0, 200.0) as usize;
+    println!("heavy stage: {count} blurs of {one:?} each");
+    Ok(blurs(count))
+}
+
+/// Plays test pictures as fast as they are taken.
+fn play_pattern(
+    definition: &Json,
+    frames: usize,
+    workers: usize,
+    tracer: Option<Arc<Tracer>>,
+) -> Result<Duration> {
+    let services = Services {
+        stage_workers: std::num::NonZeroUsize::new(workers),
+        tracer,
+        ..Services::default()
+    };
+    let size = if frames > 1000 { "64x48" } else { "320x240" };
+    let uri = format!("videotestsrc://?size={size}&fps=1000&frames={frames}");
+    let source = Source::open_with_clock(SourceSpec::new(uri.parse()?), services.clock.clone())?;
+    let plan = Arc::new(Plan::compile(definition)?);
+    let engine = Engine::new(plan, services.clone(), InputOptions::default())?;
+    let stamp = DefinitionStamp::inline(definition, services.clock.now());
+    let started = Instant::now();
+    let stream = Stream::start(StreamSpec {
+        source,
+        definition: Replacement {
+            engine,
+            provenance: stamp.into(),
+            image_input: "image".into(),
+        },
+        parameters: RuntimeInputs::new(),
+        clock: services.clock.clone(),
+    })?;
+    let results = stream.results().iter().count();
+    let time = started.elapsed();
+    stream.join();
+    ensure!(results == frames, "{results} of {frames} results");
+    Ok(time)
 }
 
 /// Peak memory of a process of its own that runs only the full pipeline.

@@ -2,7 +2,7 @@
 //!
 //! Everything that measures time gets a [`Clock`]; tests and replays hand in one of their own.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::values::Timestamp;
@@ -16,7 +16,8 @@ pub trait Clock: Send + Sync {
     fn monotonic(&self) -> Duration;
 }
 
-/// The machine's clock.
+/// The machine's clock. All of a process count from the same moment, so that the times of two parts
+/// can be compared.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
@@ -24,8 +25,9 @@ pub struct SystemClock {
 
 impl Default for SystemClock {
     fn default() -> Self {
+        static START: OnceLock<Instant> = OnceLock::new();
         Self {
-            start: Instant::now(),
+            start: *START.get_or_init(Instant::now),
         }
     }
 }

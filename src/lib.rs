@@ -2,9 +2,8 @@
 //!
 //! Layers, each knowing only those above it: [`values`], [`geometry`], [`imaging`],
 //! [`definition`], [`blocks`], [`plan`], [`describe`], [`engine`], [`definitions`], [`models`],
-//! [`sources`], [`streams`], [`network`], [`delivery`], [`outputs`], [`remote_images`],
-//! [`fleet`], [`webrtc`],
-//! [`doctor`], [`http`], [`cli`].
+//! [`sources`], [`telemetry`], [`streams`], [`network`], [`delivery`], [`outputs`],
+//! [`remote_images`], [`fleet`], [`webrtc`], [`doctor`], [`http`], [`cli`].
 
 pub mod allocator;
 pub mod blocks;
@@ -29,5 +28,6 @@ pub mod redact;
 pub mod remote_images;
 pub mod sources;
 pub mod streams;
+pub mod telemetry;
 pub mod values;
 pub mod webrtc;

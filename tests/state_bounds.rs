@@ -13,10 +13,11 @@ mod scene;
 use std::sync::Arc;
 
 use millrace::blocks::trackers::byte_track::{ByteTrack, Settings};
-use millrace::blocks::{BlockSpec, Services, registry};
+use millrace::blocks::{BlockSpec, Role, Services, registry};
 use millrace::engine::{Engine, RuntimeInput, RuntimeInputs};
 use millrace::plan::Plan;
 use millrace::values::deserialise::InputOptions;
+use millrace::values::serialise::OutputOptions;
 use millrace::values::{Detections, Image, Timestamp, Value, VideoMetadata};
 use scene::Scene;
 
@@ -105,6 +106,10 @@ struct Trial {
 
 impl Trial {
     fn new(spec: &'static BlockSpec) -> Option<Self> {
+        Self::with_outputs(spec, false)
+    }
+
+    fn with_outputs(spec: &'static BlockSpec, outputs: bool) -> Option<Self> {
         let mut definition = scene::definition(spec).unwrap()?;
         // Lost tracks would be most of the work and none of the matter.
         for (field, value) in [
@@ -115,6 +120,12 @@ impl Trial {
             if spec.field_index(field).is_some() {
                 definition["steps"][0][field] = value.into();
             }
+        }
+        if outputs && spec.role != Role::FlowControl {
+            let step = definition["steps"][0]["name"].as_str().unwrap();
+            let all = format!("$steps.{step}.*");
+            definition["outputs"] =
+                serde_json::json!([{"type": "JsonField", "name": "all", "selector": all}]);
         }
         let frames = Frames::new();
         let before = allocations::live();
@@ -274,4 +285,66 @@ fn no_tracker_block_allocates_by_the_box() {
             spec.type_id()
         );
     }
+}
+
+/// Outputs of a block on a frame, with what is made up at random taken for equal.
+fn shown(engine: &mut Engine, inputs: &RuntimeInputs) -> String {
+    let uuid = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+    let time = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?";
+    let random = regex::Regex::new(&format!("{uuid}|{time}")).unwrap();
+    let options = OutputOptions::new(Timestamp::from_unix_micros(0));
+    let text = match engine.run(inputs, &options) {
+        Ok(outputs) => serde_json::to_string(&outputs).unwrap(),
+        Err(error) => error.to_string(),
+    };
+    random.replace_all(&text, "*").into_owned()
+}
+
+/// What a block says of itself holds: one that is stateless gives on each frame what a new one would,
+/// whatever frames of whatever videos came before.
+#[test]
+fn stateless_blocks_do_what_new_ones_would() {
+    let mut differing = Vec::new();
+    let mut tried = 0;
+    let scene = Scene {
+        size: [64, 48],
+        objects: OBJECTS,
+        churn: 1,
+        masks: false,
+    };
+    for spec in registry::all() {
+        let Some(mut old) = Trial::with_outputs(spec, true) else {
+            continue;
+        };
+        let mut differs = false;
+        for number in [1, 2, 3, 5, 8, 8, 4] {
+            let mut fresh = Trial::with_outputs(spec, true).unwrap();
+            let inputs = scene.inputs(&name(number % 2), number).unwrap();
+            differs |= shown(&mut old.engine, &inputs) != shown(&mut fresh.engine, &inputs);
+        }
+        tried += usize::from(spec.stateless);
+        assert!(
+            !(spec.stateless && differs),
+            "{} says that it is stateless, and remembers",
+            spec.type_id()
+        );
+        if differs {
+            differing.push(spec.type_id());
+        }
+    }
+    assert!(tried >= 60, "only {tried} stateless blocks");
+    // The test sees state: blocks that everybody knows to have some differ.
+    for block in ["byte_tracker@v3", "velocity@v1", "heatmap_visualization@v1"] {
+        let block = format!("roboflow_core/{block}");
+        assert!(differing.contains(&&*block), "{block}: {differing:?}");
+    }
+}
+
+/// Sinks, models of time and whatever keeps something per stream never say that they are stateless.
+#[test]
+fn what_acts_outside_is_not_stateless() {
+    for spec in registry::all().filter(|spec| spec.stateless) {
+        assert!(spec.role != Role::Sink, "{}", spec.type_id());
+    }
+    assert!(registry::all().any(|spec| spec.stateless && spec.role == Role::Model));
 }

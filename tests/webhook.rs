@@ -321,6 +321,7 @@ impl Sink {
             step: "notify",
             stream: &stream,
             services: &self.services,
+            claim: None,
         };
         let inputs = Inputs::new(self.step.spec, &values);
         self.block.run(&inputs, &cx)

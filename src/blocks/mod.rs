@@ -243,6 +243,8 @@ pub struct Context<'a> {
     pub stream: &'a Arc<str>,
     /// Services of the host.
     pub services: &'a Services,
+    /// The stream's turn at its models, if it runs in a stream.
+    pub claim: Option<&'a crate::models::Claim>,
 }
 
 impl Context<'_> {
@@ -275,6 +277,10 @@ pub struct Services {
     pub cache: Arc<crate::blocks::CacheStore>,
     /// Whether sinks do nothing (dry runs).
     pub disable_sinks: bool,
+    /// Most workers of a stage of a stream, unless it says so itself; `None` goes by the cores.
+    pub stage_workers: Option<std::num::NonZeroUsize>,
+    /// Makes traces of frames and requests, if a collector wants them.
+    pub tracer: Option<Arc<crate::telemetry::Tracer>>,
     /// Gathers where the time of a run goes, if that is wanted.
     pub profile: Option<crate::profile::Profile>,
 }
@@ -292,6 +298,8 @@ impl Default for Services {
             sinks: Arc::default(),
             cache: Arc::default(),
             disable_sinks: false,
+            stage_workers: None,
+            tracer: None,
             profile: None,
         }
     }

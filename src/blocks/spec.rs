@@ -358,6 +358,9 @@ pub struct BlockSpec {
     pub output_offset: i8,
     /// Whether `run` wants to see empty elements.
     pub accepts_empty: bool,
+    /// Whether a run leaves nothing behind, in the block or elsewhere, so that any number of instances
+    /// do what one would. Steps of such blocks may work on several frames at once.
+    pub stateless: bool,
     /// Engine versions that have the block.
     pub engine: &'static str,
     /// Check over several fields.
@@ -388,6 +391,7 @@ impl BlockSpec {
         reference: None,
         output_offset: 0,
         accepts_empty: false,
+        stateless: false,
         engine: ">=1.3.0,<2.0.0",
         check: None,
         literal_check: None,

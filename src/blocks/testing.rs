@@ -397,6 +397,77 @@ function! {
     outputs: O,
 }
 
+/// The number of the frame that an image is.
+fn frame_number(inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<i64, BlockError> {
+    Ok(inputs.video("image", cx)?.frame_number)
+}
+
+/// Takes its time, on some frames half as long again as on others; fails on every `fails`-th.
+fn slow(inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
+    let number = frame_number(inputs, cx)?;
+    let time = inputs.int("ms")? as u64;
+    let more = time * (number as u64 % 3) / 4;
+    std::thread::sleep(std::time::Duration::from_millis(time + more));
+    match inputs.int("fails")? {
+        every if every > 0 && number % every == 0 => Err(BlockError::failed("its turn to fail")),
+        _ => Ok(Output::One(row![number])),
+    }
+}
+
+const SLOW_FIELDS: &[Field] = &[
+    Field::required("image", &[Ty::InputImage]),
+    Field::required("ms", &[Ty::Int]),
+    Field::optional("fails", &[Ty::Int], "0"),
+    Field::optional("v", ANYTHING, "null"),
+];
+
+function! {
+    SLOW, slow,
+    types: &["Slow"],
+    fields: SLOW_FIELDS,
+    outputs: O,
+    stateless: true,
+}
+
+function! {
+    SLOW_MODEL, slow,
+    types: &["SlowModel"],
+    fields: SLOW_FIELDS,
+    outputs: O,
+    role: Role::Model,
+    stateless: true,
+}
+
+/// Remembers how many frames it saw and the number of the last; frames that come out of their order
+/// are an error.
+#[derive(Default)]
+struct Recall {
+    seen: i64,
+    last: i64,
+}
+
+impl Block for Recall {
+    fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
+        let number = frame_number(inputs, cx)?;
+        if number <= self.last {
+            return Err(BlockError::failed("out of order"));
+        }
+        (self.seen, self.last) = (self.seen + 1, number);
+        Ok(Output::One(row![self.seen]))
+    }
+}
+
+static RECALL: BlockSpec = BlockSpec {
+    types: &["Recall"],
+    fields: &[
+        Field::required("image", &[Ty::InputImage]),
+        Field::optional("v", ANYTHING, "null"),
+    ],
+    outputs: O,
+    build: |_, _| Ok(Box::new(Recall::default())),
+    ..BlockSpec::DEFAULT
+};
+
 #[allow(clippy::panic)]
 fn panic_always(_: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
     panic!("as the test wants it")
@@ -477,6 +548,9 @@ pub static BLOCKS: &[&BlockSpec] = &[
     &FAIL,
     &REFUSE,
     &GATE,
+    &SLOW,
+    &SLOW_MODEL,
+    &RECALL,
     &PANIC,
     &WRONG,
     &WRONG_BATCH,

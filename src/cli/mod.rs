@@ -21,6 +21,7 @@ mod outbox;
 mod rtsp;
 mod run;
 mod serve;
+mod stage;
 mod store;
 mod streams;
 mod validate;
@@ -217,6 +218,10 @@ enum LoadError {
     Fleet(#[from] crate::fleet::SettingError),
     #[error("the machine refuses a thread: {0}")]
     Thread(#[from] std::io::Error),
+    #[error(transparent)]
+    Traces(#[from] crate::telemetry::SettingsError),
+    #[error(transparent)]
+    Collector(#[from] crate::telemetry::TelemetryError),
     #[error(transparent)]
     Remote(#[from] crate::delivery::remote::NoSeconds),
 }

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::outbox::OutboxPlaceArgs;
 use super::rtsp::RtspArgs;
+use super::stage::StageArgs;
 use super::store::StoreArgs;
 use super::webrtc::WebrtcArgs;
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
@@ -131,6 +132,8 @@ pub struct ServeArgs {
     #[arg(long, env = "INFERENCE_SERVER_ID", value_name = "ID")]
     server_id: Option<String>,
     #[command(flatten)]
+    stages: StageArgs,
+    #[command(flatten)]
     image_urls: ImageUrlArgs,
     #[command(flatten)]
     webrtc: WebrtcArgs,
@@ -219,7 +222,7 @@ fn start(args: &ServeArgs) -> Result<Running, String> {
 fn app(args: &ServeArgs) -> Result<Arc<App>, LoadError> {
     let mut host = args.host.clone();
     host.private_webhooks.get_or_insert(false);
-    let services = host::services(&host, &args.outbox)?;
+    let services = args.stages.apply(host::services(&host, &args.outbox)?)?;
     if args.outbox.is_named() {
         services.dispatcher.resume()?;
     }

@@ -9,6 +9,7 @@ mod collect;
 mod elements;
 mod inputs;
 mod parameters;
+mod parts;
 mod run;
 mod stage;
 #[cfg(test)]
@@ -21,14 +22,13 @@ use serde_json::{Map, Value as Json, json};
 
 pub use collect::Produced;
 pub use inputs::{RuntimeInput, RuntimeInputs};
-pub use run::Run;
+pub use run::{Run, StepTime};
 pub use stage::Stage;
 
 use crate::blocks::{Block, BuildError, Services};
 use crate::definition::error::{BlockProblem, ErrorClass, WorkflowError};
 use crate::definition::step::Step;
 use crate::plan::Plan;
-use crate::profile::Profile;
 use crate::values::deserialise::InputOptions;
 use crate::values::serialise::OutputOptions;
 
@@ -37,7 +37,7 @@ pub struct Engine {
     plan: Arc<Plan>,
     stages: Vec<Stage>,
     assembler: Assembler,
-    profile: Option<Profile>,
+    services: Services,
 }
 
 /// What turns run-time inputs into a [`Run`]; a stream keeps it at its entry.
@@ -108,8 +108,13 @@ impl Engine {
             plan,
             stages,
             assembler,
-            profile,
+            services,
         })
+    }
+
+    /// What the host lends to the blocks.
+    pub fn services(&self) -> &Services {
+        &self.services
     }
 
     /// Names the definition in full on what its steps send out: `hash`, `version`, `source`. The hash
@@ -146,7 +151,7 @@ impl Engine {
     pub fn execute(&mut self, inputs: &RuntimeInputs) -> Result<Run, WorkflowError> {
         let begun = Instant::now();
         let mut run = self.assembler.assemble(inputs)?;
-        if let Some(profile) = &self.profile {
+        if let Some(profile) = &self.services.profile {
             profile.note(
                 "workflow_inputs_assembly",
                 "execution_engine_operation",

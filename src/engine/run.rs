@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use crate::blocks::Row;
+use crate::models::Claim;
 use crate::plan::{LineageId, Plan, Source};
 use crate::values::{Index, Value};
 
@@ -32,6 +34,23 @@ pub struct Run {
     pub(super) overrides: Overrides,
     /// The stream of a run without images.
     pub(super) no_stream: Arc<str>,
+    /// The turn of its stream at the models of the stage that it is in.
+    pub(super) claim: Option<Arc<Claim>>,
+    /// When steps ran, if somebody wants to know.
+    pub(super) steps: Option<Vec<StepTime>>,
+}
+
+/// When a step ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepTime {
+    /// Position of the step in the plan.
+    pub at: usize,
+    /// When it began, by the clock of the services.
+    pub began: Duration,
+    /// When it ended.
+    pub ended: Duration,
+    /// Whether it failed.
+    pub failed: bool,
 }
 
 /// Values of an input.
@@ -75,7 +94,24 @@ impl Run {
             branches: vec![BranchState::Unregistered; plan.branch_count],
             overrides: Arc::default(),
             no_stream: Arc::from(""),
+            claim: None,
+            steps: None,
         }
+    }
+
+    /// Sets the turn of its stream at the models of the next stage.
+    pub fn set_claim(&mut self, claim: Option<Arc<Claim>>) {
+        self.claim = claim;
+    }
+
+    /// Has the times of the steps noted from now on.
+    pub fn observe_steps(&mut self) {
+        self.steps.get_or_insert_default();
+    }
+
+    /// Takes the times that were noted.
+    pub fn take_steps(&mut self) -> Vec<StepTime> {
+        self.steps.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Number of elements of the batch inputs.

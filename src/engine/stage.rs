@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use smallvec::{SmallVec, smallvec};
 
 use super::elements::{FieldValues, StepElements};
-use super::run::{BranchState, Rows, Run, StepResult};
+use super::run::{BranchState, Rows, Run, StepResult, StepTime};
 use crate::blocks::{Block, BlockError, Context, Decision, Inputs, Output, Role, Row, Services};
 use crate::definition::error::{BlockProblem, ErrorClass, WorkflowError};
 use crate::plan::{Branch, Elements, Plan, PlannedStep, WORKFLOW_INPUT};
@@ -16,9 +16,9 @@ use crate::values::{Index, Value};
 
 /// Steps with their blocks.
 pub struct Stage {
-    plan: Arc<Plan>,
-    services: Services,
-    blocks: Vec<(usize, Box<dyn Block>)>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) services: Services,
+    pub(super) blocks: Vec<(usize, Box<dyn Block>)>,
 }
 
 /// What a step gave for its elements, before it is put into the run.
@@ -105,14 +105,15 @@ impl Stage {
                 services: &self.services,
                 at: *at,
             };
-            match &self.services.profile {
-                None => step.run(block.as_mut(), run)?,
-                Some(profile) => {
+            match (&self.services.profile, &run.steps) {
+                (None, None) => step.run(block.as_mut(), run)?,
+                (Some(profile), _) => {
                     let begun = Instant::now();
                     let ran = step.run(block.as_mut(), run);
                     profile.note(&step.planned.step.name, "workflow_block_operation", begun);
                     ran?;
                 }
+                (None, Some(_)) => step.run_observed(block.as_mut(), run)?,
             }
         }
         Ok(())
@@ -142,6 +143,20 @@ struct StepRun<'a> {
 }
 
 impl StepRun<'_> {
+    fn run_observed(&self, block: &mut dyn Block, run: &mut Run) -> Result<(), WorkflowError> {
+        let began = self.services.clock.monotonic();
+        let ran = self.run(block, run);
+        if let Some(steps) = &mut run.steps {
+            steps.push(StepTime {
+                at: self.at,
+                began,
+                ended: self.services.clock.monotonic(),
+                failed: ran.is_err(),
+            });
+        }
+        ran
+    }
+
     fn run(&self, block: &mut dyn Block, run: &mut Run) -> Result<(), WorkflowError> {
         let elements = StepElements::new(self.plan, run, self.at);
         let given = if elements.is_discarded() {
@@ -286,6 +301,7 @@ impl StepRun<'_> {
             step: &step.name,
             stream,
             services: self.services,
+            claim: run.claim.as_deref(),
         };
         // A block that panicked may be half-way through a change of its own state; it holds no
         // locks and no state of others, so the next frame is no worse than after an error.

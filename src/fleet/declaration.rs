@@ -31,6 +31,7 @@
 //! | `results_policy` | `DROP_OLDEST` or `WAIT` | `DROP_OLDEST` |
 //! | `disable_sinks` | whether sinks do nothing | false |
 //! | `outputs` | what the stream gives besides its results, see below | the picture for those who look |
+//! | `stage_workers` | most threads that work on one of its stages | as `--stage-workers` says |
 //! | `enabled` | whether it runs | true |
 //!
 //! Outputs of a stream, each a text, or an object with the fields in brackets (`url` or `path` is the
@@ -53,6 +54,7 @@
 mod outputs;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -79,6 +81,7 @@ const FIELDS: &[&str] = &[
     "results_policy",
     "disable_sinks",
     "outputs",
+    "stage_workers",
     "enabled",
 ];
 
@@ -232,6 +235,13 @@ impl Reader<'_> {
         spec.disable_sinks = self.flag(place, object, "disable_sinks", false);
         if let Some(json) = object.get("outputs") {
             spec.outputs = self.outputs(&format!("{place}.outputs"), json);
+        }
+        if let Some(json) = object.get("stage_workers") {
+            let workers = json.as_u64().and_then(|n| usize::try_from(n).ok());
+            spec.stage_workers = workers.and_then(NonZeroUsize::new);
+            if spec.stage_workers.is_none() {
+                self.wrong(&format!("{place}.stage_workers"), "a whole number from 1");
+            }
         }
         Some(spec)
     }

@@ -151,6 +151,7 @@ impl Pipeline {
         let services = Services {
             cache: Arc::default(),
             disable_sinks: spec.disable_sinks || host.services.disable_sinks,
+            stage_workers: spec.stage_workers.or(host.services.stage_workers),
             ..host.services.clone()
         };
         let conduct = Conduct {

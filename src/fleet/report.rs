@@ -152,6 +152,7 @@ fn source(camera: &Camera) -> Option<Json> {
         "camera_fps": figures.measured_fps,
         "frames": figures.frames,
         "dropped": figures.dropped,
+        "losses": figures.losses,
         "reconnects": figures.reconnects,
         "failed_attempts": figures.failed_attempts,
         "silent_seconds": figures.silent_for.map(|t| t.as_secs_f64()),
@@ -169,7 +170,14 @@ pub(crate) fn figures(snapshot: &Snapshot) -> Json {
         "processed_fps": snapshot.processed_fps,
         "dropped": snapshot.dropped,
         "swaps": snapshot.swaps,
+        "losses": snapshot.losses,
+        "reconnects": snapshot.reconnects,
+        "starved_seconds": snapshot.starved.as_secs_f64(),
+        "queue_age_ms": snapshot.queue_age.as_secs_f64() * 1e3,
+        "decode_ms": quantiles(snapshot.decode),
         "wait_ms": quantiles(snapshot.wait),
+        "inference_ms": quantiles(snapshot.inference),
+        "steps_ms": quantiles(snapshot.steps),
         "latency_ms": quantiles(snapshot.latency),
         "stages": stages
             .map(|s| json!({"name": s.name, "kind": s.kind.name(), "ms": quantiles(s.times)}))

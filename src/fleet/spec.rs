@@ -192,6 +192,8 @@ pub struct PipelineSpec {
     pub parameters: RuntimeInputs,
     /// Whether sinks do nothing.
     pub disable_sinks: bool,
+    /// Most workers of a stage; `None` as the process says.
+    pub stage_workers: Option<std::num::NonZeroUsize>,
     /// Results that may wait for a client.
     pub results: usize,
     /// What happens to those that find no room.
@@ -218,6 +220,7 @@ impl PipelineSpec {
             image_input: None,
             parameters: RuntimeInputs::new(),
             disable_sinks: false,
+            stage_workers: None,
             results: 64,
             results_policy: ResultsPolicy::default(),
             outputs: OutputsSpec::watchable(),

@@ -21,6 +21,7 @@ use super::app::App;
 use super::caller::{bearer, query, same_secret};
 use crate::definitions::Provenance;
 use crate::models::usage::ModelUse;
+use crate::telemetry::RequestTrace;
 
 /// Routes that answer whoever asks.
 const OPEN: &[&str] = &[
@@ -62,6 +63,7 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
         .map_or("none", MatchedPath::as_str)
         .to_owned();
     let path = request.uri().path().to_owned();
+    let trace = trace(&app, request.headers());
     let mut response = next.run(request).await;
     let took = begun.elapsed();
     let status = response.status().as_u16();
@@ -81,6 +83,10 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);
     }
+    if let Some(trace) = trace {
+        let ended = app.services.clock.monotonic();
+        trace.finish(ended, method.as_str(), &handler, status);
+    }
     name_models(headers, &uses);
     if let Some(Stamped(made_by)) = &stamp {
         name_definition(headers, made_by, &app);
@@ -98,6 +104,13 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
         "answered"
     );
     response
+}
+
+/// The trace of a request, if it is sampled; part of its caller's own, if that names one.
+fn trace(app: &App, headers: &HeaderMap) -> Option<RequestTrace> {
+    let tracer = app.services.tracer.as_ref()?;
+    let parent = headers.get("traceparent").and_then(|p| p.to_str().ok());
+    tracer.request("request", parent, app.services.clock.monotonic())
 }
 
 /// Gives memory that requests have freed back to the system when the last of a burst is answered.

@@ -32,7 +32,8 @@ pub fn alone(process: Arc<Process>) -> Router {
 }
 
 async fn figures(State(process): State<Arc<Process>>) -> Response {
-    let text = metrics::text(&process.streams());
+    let mut text = metrics::text(&process.streams());
+    metrics::models(&mut text, &process.models.batches_by_model());
     ([(CONTENT_TYPE, PROMETHEUS)], text).into_response()
 }
 

@@ -132,9 +132,13 @@ async fn outbox(State(app): Shared) -> Result<Json<Value>, Rejection> {
 
 async fn figures(State(app): Shared) -> Response {
     let mut text = metrics::text(&app.streams());
+    metrics::models(&mut text, &app.services.models.batches_by_model());
     app.traffic.write(&mut text);
     metrics::sessions(&mut text, app.sessions.figures());
     streams::metrics(&mut text, &app.fleet);
+    if let Some(tracer) = &app.services.tracer {
+        metrics::traces(&mut text, &tracer.figures());
+    }
     if let Some(outbox) = app.services.dispatcher.outbox_figures() {
         metrics::outbox(&mut text, &outbox);
     }

@@ -24,7 +24,7 @@ pub mod store;
 pub mod usage;
 pub mod weights;
 
-pub use batcher::BatchFigures;
+pub use batcher::{BatchFigures, Claim, SIZES, WAITS};
 pub use detection::{Confidence, DetectParams, Detector};
 pub use error::ModelError;
 pub use package::Task;

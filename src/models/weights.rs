@@ -14,7 +14,7 @@ use ort::value::{DynValue, TensorElementType, TensorRef};
 use sha2::{Digest, Sha256};
 
 use super::ModelError;
-use super::batcher::{BatchFigures, Batcher, Graph, Images, Row};
+use super::batcher::{BatchFigures, Batcher, Claim, Graph, Images, Row};
 use super::runtime::{self, Provider, RuntimeSettings};
 use crate::clock::Clock;
 use crate::values::Timestamp;
@@ -178,8 +178,13 @@ impl Weights {
     }
 
     /// Runs the graph on some images, in batches with those of other callers and of at most `limit`.
-    pub(super) fn run(&self, images: Images, limit: usize) -> Result<RawOutputs, String> {
-        self.batcher.run(images, limit).map(RawOutputs)
+    pub(super) fn run(
+        &self,
+        images: Images,
+        limit: usize,
+        claim: Option<&Claim>,
+    ) -> Result<RawOutputs, String> {
+        self.batcher.run(images, limit, claim).map(RawOutputs)
     }
 
     /// How the graph was used so far.

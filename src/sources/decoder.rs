@@ -178,6 +178,10 @@ pub(crate) fn tune(decoder: &gst::Element, shared: &Arc<Shared>) {
             Some(gst::PadProbeData::Buffer(unit)) if !gate.lets(pad, unit) => {
                 gst::PadProbeReturn::Drop
             }
+            Some(gst::PadProbeData::Buffer(unit)) => {
+                gate.note_entry(unit);
+                gst::PadProbeReturn::Ok
+            }
             _ => gst::PadProbeReturn::Ok,
         }
     });
@@ -223,6 +227,14 @@ impl Gate {
             patience: shared.spec.reconnect.connect / 2,
             shared,
             first: Mutex::new(None),
+        }
+    }
+
+    /// A piece of the stream goes to the decoder.
+    fn note_entry(&self, unit: &gst::BufferRef) {
+        if let Some(stamp) = unit.pts() {
+            let now = self.shared.clock.monotonic();
+            self.shared.decoding.enter(stamp.nseconds(), now);
         }
     }
 

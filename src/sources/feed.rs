@@ -119,6 +119,11 @@ impl Feeder {
             }
             running = running.filter(|_| !self.health.is_stuck());
         }
+        let pts = buffer.pts();
+        let decoding = pts.and_then(|pts| {
+            let now = shared.clock.monotonic();
+            shared.decoding.leave(pts.nseconds(), now)
+        });
         let stamp = self.stamp(running, format, damaged);
         if !stamp.kept {
             shared.queue.count_drop(DropCause::Thinned);
@@ -137,6 +142,7 @@ impl Feeder {
             arrived: stamp.arrived,
             arrived_at: stamp.arrived_at,
             damaged,
+            decoding,
         }))
     }
 

@@ -34,6 +34,8 @@ pub struct Frame {
     pub arrived_at: Timestamp,
     /// Whether packets were missing and the decoder patched the picture up.
     pub damaged: bool,
+    /// How long the decoder had it; `None` for test pictures and raw cameras, which have no decoder.
+    pub decoding: Option<Duration>,
 }
 
 impl Frame {

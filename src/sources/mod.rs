@@ -26,6 +26,7 @@ mod address;
 mod backoff;
 mod chain;
 mod decoder;
+mod decoding;
 mod error;
 mod feed;
 mod figures;
@@ -162,6 +163,11 @@ impl Source {
     pub fn keeps_newest(&self) -> bool {
         let policy = self.shared.spec.policy(self.is_live());
         matches!(policy, QueuePolicy::DropOldest { .. })
+    }
+
+    /// Age above which its frames are not worth anything any more; `None` for what is recorded.
+    pub fn staleness(&self) -> Option<Duration> {
+        self.shared.spec.staleness.filter(|_| self.is_live())
     }
 
     /// Counters and state now.

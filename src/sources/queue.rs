@@ -327,6 +327,7 @@ mod tests {
             arrived: clock.monotonic(),
             arrived_at: clock.now(),
             damaged: false,
+            decoding: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::decoder::Decoders;
+use super::decoding::DecodeTimes;
 use super::figures::{Condition, Loss, Losses};
 use super::queue::EventQueue;
 use super::timing::{RateMeter, Thinner, Timeline};
@@ -110,6 +111,8 @@ pub(crate) struct Shared {
     pub clock: Arc<dyn Clock>,
     /// Decoders that failed, and the one at work.
     pub decoders: Decoders,
+    /// When the units in the decoder went in.
+    pub decoding: DecodeTimes,
     progress: Mutex<Progress>,
     changed: Condvar,
     live: AtomicBool,
@@ -157,6 +160,7 @@ impl Shared {
             name,
             clock,
             decoders: Decoders::default(),
+            decoding: DecodeTimes::default(),
             progress: Mutex::new(Progress {
                 state: SourceState::Connecting,
                 info: None,

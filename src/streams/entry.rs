@@ -8,12 +8,15 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
 use super::canary::{self, Comparable};
+use super::figures::Spent;
 use super::flow::Flow;
 use super::intake::{Frames, Intake, Turn};
-use super::pipeline::{Chain, Common, Item, TURN};
+use super::item::{Age, Item, Miss};
+use super::pipeline::{Chain, Common, TURN};
 use super::{CanaryReport, Command, End, Generation, Replacement};
 use crate::definition::document::InputType;
 use crate::engine::{Assembler, RuntimeInput, RuntimeInputs};
+use crate::telemetry::FrameTrace;
 use crate::values::Value;
 
 /// The way in: frames become runs.
@@ -106,12 +109,17 @@ impl Entry {
         fill(&mut self.parameters, &self.generation, &frames);
         let run = self.assembler.assemble(&self.parameters);
         let fed = self.common.clock.monotonic();
+        let budget = self.intake.staleness(&frames);
         let mut item = Item {
+            trace: self.trace(&frames, fed),
+            age: age(&frames, budget),
+            spent: Spent::default(),
             frames,
             sources: self.intake.numbers().clone(),
             fed,
+            sequence: self.chain.next(),
             generation: self.generation.clone(),
-            run,
+            run: run.map_err(Miss::from),
             permit: self.common.flow.enter(),
         };
         self.common.figures.fed();
@@ -130,10 +138,23 @@ impl Entry {
         }
     }
 
+    /// The trace of a round, if it is sampled.
+    fn trace(&self, frames: &Frames, fed: Duration) -> Option<Box<FrameTrace>> {
+        let tracer = self.common.tracer.as_ref()?;
+        let (_, frame) = frames.first()?;
+        let mut trace = tracer.frame(frame.arrived)?;
+        if let Some(time) = frame.decoding {
+            trace.decoded(frame.arrived.saturating_sub(time), frame.arrived);
+        }
+        trace.waited(frame.arrived, fed);
+        Some(trace)
+    }
+
     /// Moves the stream over to another definition. Frames in flight finish on the old one.
     fn swap(&mut self, replacement: Replacement) {
         let previous = Some((&self.chain, &*self.generation));
-        match Chain::start(replacement, previous, &self.common, &self.chains) {
+        let gathers = !self.intake.keeps_newest();
+        match Chain::start(replacement, previous, gathers, &self.common, &self.chains) {
             Ok((chain, assembler, generation)) => {
                 clear(&mut self.parameters, &self.generation);
                 // Dropping the old way in ends the old stages behind their last frame.
@@ -146,6 +167,16 @@ impl Entry {
                 tracing::error!(stream = %self.common.id, %error, "the machine refuses a thread; the old definition goes on");
             }
         }
+    }
+}
+
+/// The age of a round, which is that of its newest frame.
+fn age(frames: &Frames, budget: Option<Duration>) -> Age {
+    let born = frames.iter().map(|(_, frame)| frame.arrived).max();
+    Age {
+        born: born.unwrap_or_default(),
+        budget,
+        worked: Duration::ZERO,
     }
 }
 
@@ -185,7 +216,7 @@ fn metadata_inputs(generation: &Generation) -> impl Iterator<Item = &str> {
 
 /// A definition that runs beside the stream's own.
 pub(super) struct Canary {
-    input: Sender<Item>,
+    chain: Chain,
     assembler: Assembler,
     generation: Arc<Generation>,
     left: u64,
@@ -207,10 +238,11 @@ impl Entry {
         let shadow = Common {
             figures: Arc::default(),
             flow: Arc::default(),
+            tracer: None,
             ..self.common.clone()
         };
         let (chains, outputs) = bounded(1);
-        let started = Chain::start(replacement, None, &shadow, &chains);
+        let started = Chain::start(replacement, None, false, &shadow, &chains);
         let (chain, assembler, generation) = started
             .inspect_err(|error| tracing::error!(%error, "no canary: the machine refuses a thread"))
             .ok()?;
@@ -223,7 +255,11 @@ impl Entry {
                 let Some((_, frame)) = item.frames.first() else {
                     continue;
                 };
-                let run = item.run.as_ref().map_err(ToString::to_string);
+                let run = match &item.run {
+                    Ok(run) => Ok(run),
+                    Err(Miss::Failed(error)) => Err(error.to_string()),
+                    Err(Miss::Stale) => continue,
+                };
                 let comparable = Comparable::new(frame.number, &item.generation, run);
                 if new.send(comparable).is_err() {
                     return;
@@ -243,7 +279,7 @@ impl Entry {
             .ok()?;
         *self.common.watch() = Some(old);
         Some(Canary {
-            input: chain.input,
+            chain,
             assembler,
             generation,
             left: frames,
@@ -264,19 +300,25 @@ impl Entry {
             frames: frames.clone(),
             sources: self.intake.numbers().clone(),
             fed: self.common.clock.monotonic(),
+            sequence: canary.chain.number,
             generation: canary.generation.clone(),
-            run,
+            run: run.map_err(Miss::from),
+            age: age(frames, None),
+            spent: Spent::default(),
+            trace: None,
             permit: canary.flow.enter(),
         };
         let recorded = |(_, frame): &(usize, crate::sources::Frame)| {
             frame.video.comes_from_video_file == Some(true)
         };
         let taken = if frames.iter().all(recorded) {
-            canary.input.send(item).is_ok()
+            canary.chain.input.send(item).is_ok()
         } else {
-            canary.input.try_send(item).is_ok()
+            canary.chain.input.try_send(item).is_ok()
         };
-        if !taken {
+        if taken {
+            canary.chain.next();
+        } else {
             // Nobody counts any more if the comparison is over.
             let _ = canary.skipped.send(1);
         }

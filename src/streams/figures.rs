@@ -1,10 +1,10 @@
 //! Figures of a stream: frames, errors, drops by cause, rates, times.
 //!
-//! Times of a frame, from the decoder on: `wait` until the first stage takes it, then each stage,
-//! then the result; `latency` is the whole. They are kept from the start of the stream with two
+//! Times of a frame: `decode` in the decoder, then, from there on, `wait` until the first stage takes
+//! it, each stage, and the result; `latency` is the whole from the decoder on. They are kept from the start of the stream with two
 //! digits. The rate of results is that of the last [`WINDOW`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::FrameResult;
+use super::snapshot::{Quantiles, Snapshot, StageFigures};
 use crate::clock::{Clock, SystemClock};
 use crate::definition::DefinitionHash;
 use crate::engine::Stage;
@@ -23,6 +24,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 const REMEMBERED: usize = 512;
 /// Cause of frames that went by while the stream paused.
 const PAUSED: &str = "paused";
+/// A live source that gives nothing for longer starves its stream.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// What the time in a stage is spent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,31 +53,6 @@ impl StageKind {
     }
 }
 
-/// Median and tail of some times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quantiles {
-    /// Half of them are shorter.
-    pub p50: Duration,
-    /// 95 % of them are shorter.
-    pub p95: Duration,
-    /// 99 % of them are shorter.
-    pub p99: Duration,
-}
-
-impl Quantiles {
-    fn of(times: &Histogram<u32>) -> Self {
-        let at = |q| Duration::from_micros(times.value_at_quantile(q));
-        match times.is_empty() {
-            true => Self::default(),
-            false => Self {
-                p50: at(0.5),
-                p95: at(0.95),
-                p99: at(0.99),
-            },
-        }
-    }
-}
-
 /// Counts and times of a stream, written by its threads, read by anyone.
 pub struct Figures {
     results: AtomicU64,
@@ -82,6 +60,9 @@ pub struct Figures {
     swaps: AtomicU64,
     fed: AtomicU64,
     passed: AtomicU64,
+    /// Frames that got too old in the stages, and rounds of them.
+    stale: AtomicU64,
+    stale_rounds: AtomicU64,
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
 }
@@ -89,90 +70,33 @@ pub struct Figures {
 struct Inner {
     latency: Histogram<u32>,
     wait: Histogram<u32>,
-    stages: Vec<(String, StageKind, Histogram<u32>)>,
+    queue_age: Duration,
+    decode: Histogram<u32>,
+    inference: Histogram<u32>,
+    steps: Histogram<u32>,
+    stages: Vec<StageTimes>,
     sources: Vec<(usize, SourceStats)>,
+    /// When the sources were last looked at, and how long they starved the stream until then.
+    looked: Option<Duration>,
+    starved: Duration,
     definition: Option<DefinitionHash>,
     /// When the last results came.
     recent: VecDeque<Duration>,
 }
 
-/// A source of the stream at one moment.
-#[derive(Clone, Debug)]
-pub struct SourceFigures {
-    /// Its number in the stream.
-    pub number: usize,
-    /// What it is doing.
-    pub state: SourceState,
-    /// Frames that it gave, with those dropped.
-    pub frames: i64,
-    /// Frames per second as they arrive.
-    pub measured_fps: Option<f64>,
-    /// Frames per second as it declares them.
-    pub declared_fps: Option<f64>,
-    /// Dropped frames by cause.
-    pub dropped: BTreeMap<&'static str, u64>,
-    /// How often it came back.
-    pub reconnects: u64,
-    /// Attempts in vain since the last frame.
-    pub failed_attempts: u32,
-    /// Time since its last frame.
-    pub silent_for: Option<Duration>,
+struct StageTimes {
+    name: String,
+    kind: StageKind,
+    times: Histogram<u32>,
+    /// Times that a model waited for its turn; of other stages none is made.
+    turn: Option<Histogram<u32>>,
 }
 
-/// A stage at one moment.
-#[derive(Clone, Debug)]
-pub struct StageFigures {
-    /// Names of its steps.
-    pub name: String,
-    /// What its time is spent on.
-    pub kind: StageKind,
-    /// Time in it.
-    pub times: Quantiles,
-}
-
-/// The figures at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// Rounds with a result; of one source, frames.
-    pub results: u64,
-    /// Of them, those on which a step failed.
-    pub errors: u64,
-    /// Rounds that are in the stages or wait for the first.
-    pub in_flight: u64,
-    /// Frames that the sources gave, with those dropped.
-    pub frames: i64,
-    /// Frames of a file of known length.
-    pub total_frames: Option<i64>,
-    /// Whether the frames come from a recorded file.
-    pub recorded: bool,
-    /// Frames that the decoder patched up.
-    pub damaged: u64,
-    /// Dropped frames by cause.
-    pub dropped: BTreeMap<&'static str, u64>,
-    /// The definition of the newest result.
-    pub definition: Option<DefinitionHash>,
-    /// Definitions that the stream moved to while it ran.
-    pub swaps: u64,
-    /// How often sources came back.
-    pub reconnects: u64,
-    /// Frames per second as the sources give them, all together.
-    pub camera_fps: Option<f64>,
-    /// Results per second of late.
-    pub processed_fps: f64,
-    /// Time from decoder to result.
-    pub latency: Quantiles,
-    /// Median time from decoder to result.
-    pub latency_p50: Duration,
-    /// 99th percentile of it.
-    pub latency_p99: Duration,
-    /// Age of the frames when the first stage takes them.
-    pub wait: Quantiles,
-    /// Median time in each stage.
-    pub stages: Vec<(String, Duration)>,
-    /// Time in each stage.
-    pub stage_figures: Vec<StageFigures>,
-    /// The sources.
-    pub sources: Vec<SourceFigures>,
+/// Time that the stages of each kind spent on a round.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    pub inference: Duration,
+    pub steps: Duration,
 }
 
 /// Times are recorded in microseconds with two digits, up to a minute.
@@ -203,8 +127,14 @@ impl Figures {
         let inner = Inner {
             latency: histogram(),
             wait: histogram(),
+            queue_age: Duration::ZERO,
+            decode: histogram(),
+            inference: histogram(),
+            steps: histogram(),
             stages: Vec::new(),
             sources: Vec::new(),
+            looked: None,
+            starved: Duration::ZERO,
             definition: None,
             recent: VecDeque::new(),
         };
@@ -214,6 +144,8 @@ impl Figures {
             swaps: AtomicU64::new(0),
             fed: AtomicU64::new(0),
             passed: AtomicU64::new(0),
+            stale: AtomicU64::new(0),
+            stale_rounds: AtomicU64::new(0),
             clock,
             inner: Mutex::new(inner),
         }
@@ -225,12 +157,18 @@ impl Figures {
         let mut old = std::mem::take(&mut inner.stages);
         inner.stages = stages
             .into_iter()
-            .map(
-                |(name, kind)| match old.iter().position(|(known, ..)| *known == name) {
-                    Some(at) => old.swap_remove(at),
-                    None => (name, kind, histogram()),
-                },
-            )
+            .map(|(name, kind)| {
+                let known = old.iter().position(|stage| stage.name == name);
+                known.map_or_else(
+                    || StageTimes {
+                        turn: (kind == StageKind::Inference).then(histogram),
+                        name,
+                        kind,
+                        times: histogram(),
+                    },
+                    |at| old.swap_remove(at),
+                )
+            })
             .collect();
     }
 
@@ -252,24 +190,39 @@ impl Figures {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn stage(&self, stage: &str, time: Duration) {
-        if let Some((.., times)) = self
-            .inner()
-            .stages
-            .iter_mut()
-            .find(|(name, ..)| name == stage)
-        {
-            times.saturating_record(micros(time));
+    /// A stage took so long, and of that waited for its turn at a model.
+    pub(super) fn stage(&self, stage: &str, time: Duration, waited: Duration) {
+        let mut inner = self.inner();
+        if let Some(stage) = inner.stages.iter_mut().find(|s| s.name == stage) {
+            stage.times.saturating_record(micros(time));
+            if let Some(turn) = &mut stage.turn {
+                turn.saturating_record(micros(waited));
+            }
         }
     }
 
-    pub(super) fn result(&self, result: &FrameResult) {
+    /// The frames of a round were dropped on their way through the stages.
+    pub(super) fn dropped(&self, frames: usize) {
+        self.stale.fetch_add(frames as u64, Ordering::Relaxed);
+        self.stale_rounds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn result(&self, result: &FrameResult, spent: Spent) {
         self.errors
             .fetch_add(u64::from(result.run.is_err()), Ordering::Relaxed);
         let now = self.clock.monotonic();
         let mut inner = self.inner();
         inner.latency.saturating_record(micros(result.latency));
         inner.wait.saturating_record(micros(result.waited));
+        inner.queue_age = result.waited;
+        inner.inference.saturating_record(micros(spent.inference));
+        inner.steps.saturating_record(micros(spent.steps));
+        let others = result.others.iter().map(|(_, frame)| frame);
+        for frame in std::iter::once(&result.frame).chain(others) {
+            if let Some(time) = frame.decoding {
+                inner.decode.saturating_record(micros(time));
+            }
+        }
         inner.definition = Some(result.generation.provenance.hash());
         if inner.recent.len() == REMEMBERED {
             inner.recent.pop_front();
@@ -280,7 +233,13 @@ impl Figures {
     }
 
     pub(super) fn sources(&self, stats: Vec<(usize, SourceStats)>) {
-        self.inner().sources = stats;
+        let now = self.clock.monotonic();
+        let mut inner = self.inner();
+        let since = now.saturating_sub(inner.looked.replace(now).unwrap_or(now));
+        let silences = stats.iter().map(|(_, source)| silence(source));
+        let longest = silences.max().unwrap_or_default();
+        inner.starved += longest.saturating_sub(SILENCE).min(since);
+        inner.sources = stats;
     }
 
     /// Rounds with a result so far.
@@ -290,8 +249,8 @@ impl Figures {
 
     /// Rounds that have no result yet.
     pub fn in_flight(&self) -> u64 {
-        let results = self.results();
-        self.fed.load(Ordering::Relaxed).saturating_sub(results)
+        let over = self.results() + self.stale_rounds.load(Ordering::Relaxed);
+        self.fed.load(Ordering::Relaxed).saturating_sub(over)
     }
 
     /// All figures now.
@@ -302,10 +261,11 @@ impl Figures {
         let stage_figures: Vec<StageFigures> = inner
             .stages
             .iter()
-            .map(|(name, kind, times)| StageFigures {
-                name: name.clone(),
-                kind: *kind,
-                times: Quantiles::of(times),
+            .map(|stage| StageFigures {
+                name: stage.name.clone(),
+                kind: stage.kind,
+                times: Quantiles::of(&stage.times),
+                turn: stage.turn.as_ref().map(Quantiles::of).unwrap_or_default(),
             })
             .collect();
         let mut snapshot = Snapshot {
@@ -318,6 +278,11 @@ impl Figures {
             latency_p50: latency.p50,
             latency_p99: latency.p99,
             wait: Quantiles::of(&inner.wait),
+            queue_age: inner.queue_age,
+            decode: Quantiles::of(&inner.decode),
+            inference: Quantiles::of(&inner.inference),
+            steps: Quantiles::of(&inner.steps),
+            starved: inner.starved,
             processed_fps: rate(&inner.recent, now),
             stages: stage_figures
                 .iter()
@@ -333,51 +298,25 @@ impl Figures {
         if passed > 0 {
             snapshot.dropped.insert(PAUSED, passed);
         }
+        let stale = self.stale.load(Ordering::Relaxed);
+        if stale > 0 {
+            *snapshot.dropped.entry(DropCause::Stale.name()).or_default() += stale;
+        }
         snapshot
     }
 }
 
-impl Snapshot {
-    fn add(&mut self, number: usize, source: &SourceStats) {
-        let figures = SourceFigures::of(number, source);
-        self.frames += source.frames;
-        self.reconnects += source.reconnects;
-        self.damaged += source.damaged;
-        for (cause, count) in &figures.dropped {
-            *self.dropped.entry(cause).or_default() += count;
-        }
-        if let Some(fps) = figures.measured_fps {
-            *self.camera_fps.get_or_insert(0.0) += fps;
-        }
-        if let Some(info) = &source.info {
-            self.recorded = info.recorded;
-            self.total_frames = match (self.total_frames, info.total_frames) {
-                (Some(sum), Some(more)) => Some(sum + more),
-                (known, more) => known.or(more),
-            };
-        }
-        self.sources.push(figures);
-    }
-}
-
-impl SourceFigures {
-    /// What the counters of a source say.
-    pub fn of(number: usize, source: &SourceStats) -> Self {
-        let dropped = DropCause::ALL.iter();
-        Self {
-            number,
-            state: source.state,
-            frames: source.frames,
-            measured_fps: source.measured_fps,
-            declared_fps: source.info.as_ref().and_then(|info| info.format.fps),
-            dropped: dropped
-                .map(|c| (c.name(), source.drops.count(*c)))
-                .collect(),
-            reconnects: source.reconnects,
-            failed_attempts: source.failed_attempts,
-            silent_for: source.silent_for,
-        }
-    }
+/// How long a live source gave nothing.
+fn silence(source: &SourceStats) -> Duration {
+    let live = source.info.as_ref().is_none_or(|info| !info.recorded);
+    let over = matches!(
+        source.state,
+        SourceState::Ended | SourceState::Failed | SourceState::Closed
+    );
+    source
+        .silent_for
+        .filter(|_| live && !over)
+        .unwrap_or_default()
 }
 
 /// Results per second over the window, from the times of the last ones.

@@ -68,6 +68,16 @@ impl Flow {
             .collect();
     }
 
+    /// A stage works on so many rounds at once from now on.
+    pub(super) fn set_workers(&self, stage: &str, workers: usize) {
+        let mut inner = self.inner();
+        if let Some(stage) = inner.stages.iter_mut().find(|s| s.name == stage) {
+            stage.workers = workers;
+        }
+        drop(inner);
+        self.left.notify_one();
+    }
+
     /// A stage took so long.
     pub(super) fn note(&self, stage: &str, time: Duration) {
         let time = time.as_secs_f64();

@@ -152,6 +152,18 @@ impl Intake {
             .any(|slot| slot.inlet.source.keeps_newest())
     }
 
+    /// The least age above which a frame of a round is worth nothing; `None` if one of them is
+    /// recorded.
+    pub(super) fn staleness(&self, frames: &Frames) -> Option<Duration> {
+        let of = |number: usize| {
+            let slot = self.slots.iter().find(|slot| slot.inlet.number == number)?;
+            slot.inlet.source.staleness()
+        };
+        let budgets: Option<SmallVec<[Duration; 4]>> =
+            frames.iter().map(|(number, _)| of(*number)).collect();
+        budgets?.into_iter().min()
+    }
+
     /// Numbers of the sources, also of those that ended.
     pub(super) fn numbers(&self) -> &Arc<[usize]> {
         &self.numbers

@@ -5,6 +5,10 @@
 //!            frames     bounded channels, one frame waiting at each
 //! ```
 //!
+//! A stage that holds its stream up gets further workers, if its blocks remember nothing (`crew`);
+//! rounds leave each stage in their order. A live frame that waited too long is dropped before a stage
+//! begins it, and before a model runs on it.
+//!
 //! A stream owns its engine and with it all state; models are shared through the services. The
 //! number of frames in flight is bounded by the channels, and for cameras by what the stages can work
 //! on at once (`flow`); what happens to frames that find no room is decided in one place, the queue of
@@ -18,14 +22,21 @@
 //! their block instance and with it all state, and no frame is lost, repeated or reordered.
 
 mod canary;
+mod collector;
+mod crew;
 mod entry;
 mod figures;
 mod flow;
 mod follow;
 mod handoff;
 mod intake;
+mod item;
 mod pipeline;
 mod report;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod turnstile;
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,10 +47,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 pub use canary::{CanaryPlan, CanaryReport, CanaryUntil};
-pub use figures::{Figures, Quantiles, Snapshot, SourceFigures, StageFigures, StageKind};
+pub use crew::stage_workers;
+pub use figures::{Figures, StageKind};
 pub use follow::{FollowSpec, Followed, Follower, warm};
 pub use intake::{Inlet, Intake, LIVE_WAIT, Notice, Observer, Pace};
 pub use report::{Report, Reporter, Shown};
+pub use snapshot::{Quantiles, Snapshot, SourceFigures, StageFigures};
 
 use crate::allocator;
 use crate::clock::Clock;

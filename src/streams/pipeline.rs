@@ -1,7 +1,7 @@
 //! The threads of a stream behind its entry: a chain of stages, a collector of results.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
+use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -10,17 +10,20 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::canary::Comparable;
+use super::collector::collect;
+use super::crew::{Crew, Place, stage_workers};
 use super::entry::Entry;
 use super::figures::StageKind;
-use super::flow::{Flow, Permit};
+use super::flow::Flow;
 use super::handoff::Handoff;
-use super::intake::{Frames, Notice, Observer};
+use super::intake::{Notice, Observer};
+use super::item::Item;
 use super::{Control, Figures, FrameResult, Generation, Replacement, RoundsSpec, Stream};
 use crate::clock::Clock;
-use crate::definition::error::WorkflowError;
-use crate::engine::{Assembler, Run, Stage};
+use crate::engine::Assembler;
 use crate::plan::PlanDifference;
 use crate::sources::Event;
+use crate::telemetry::Tracer;
 
 /// Frames that wait before a stage. One keeps both sides of a hop busy; more only adds latency.
 const WAITING: usize = 1;
@@ -28,19 +31,6 @@ const WAITING: usize = 1;
 pub(super) const TURN: Duration = Duration::from_millis(100);
 /// Swaps that may wait for the results of the definitions before them.
 const SWAPS: usize = 16;
-
-/// A round between stages.
-pub(super) struct Item {
-    pub frames: Frames,
-    /// Numbers of the sources that the stream has.
-    pub sources: Arc<[usize]>,
-    /// When it was handed to the first stage.
-    pub fed: Duration,
-    pub generation: Arc<Generation>,
-    pub run: Result<Run, WorkflowError>,
-    /// Held until the result is taken over.
-    pub permit: Permit,
-}
 
 /// What all threads of a stream share.
 #[derive(Clone)]
@@ -52,6 +42,9 @@ pub(super) struct Common {
     pub flow: Arc<Flow>,
     pub clock: Arc<dyn Clock>,
     pub observer: Option<Arc<dyn Observer>>,
+    /// Most workers of a stage.
+    pub workers: usize,
+    pub tracer: Option<Arc<Tracer>>,
     /// Held by every thread, so that the end of the last one is seen.
     pub _alive: Sender<Infallible>,
 }
@@ -102,6 +95,8 @@ pub(super) fn start(spec: RoundsSpec) -> std::io::Result<Stream> {
         clock,
         observer,
     } = spec;
+    let services = definition.engine.services();
+    let gathers = !intake.keeps_newest();
     let (alive, gone) = bounded(0);
     let common = Common {
         id: name.unwrap_or_else(|| intake.name()),
@@ -110,13 +105,17 @@ pub(super) fn start(spec: RoundsSpec) -> std::io::Result<Stream> {
         flow: Arc::default(),
         clock,
         observer,
+        workers: services
+            .stage_workers
+            .map_or_else(stage_workers, NonZeroUsize::get),
+        tracer: services.tracer.clone(),
         _alive: alive,
     };
     let stop = Arc::new(AtomicBool::new(false));
     let paused = Arc::new(AtomicBool::new(false));
     let (commands, commands_due) = bounded(SWAPS);
     let (chains, chains_due) = bounded(SWAPS);
-    let (chain, assembler, generation) = Chain::start(definition, None, &common, &chains)?;
+    let (chain, assembler, generation) = Chain::start(definition, None, gathers, &common, &chains)?;
     let entry = Entry {
         intake,
         assembler,
@@ -151,15 +150,25 @@ pub(super) fn start(spec: RoundsSpec) -> std::io::Result<Stream> {
 /// The way into the stages of one definition.
 pub(super) struct Chain {
     pub input: Sender<Item>,
+    /// Number of the next round.
+    pub number: u64,
     handoff: Arc<Handoff>,
 }
 
 impl Chain {
-    /// Starts the stages of a definition. Those of `previous` hand their blocks over. The results
-    /// are announced to the collector behind `chains`.
+    /// The number of a round that is handed in now.
+    pub(super) fn next(&mut self) -> u64 {
+        let number = self.number;
+        self.number += 1;
+        number
+    }
+
+    /// Starts the stages of a definition. Those of `previous` hand their blocks over. `gathers` tells
+    /// that no source drops frames. The results are announced to the collector behind `chains`.
     pub(super) fn start(
         definition: Replacement,
         previous: Option<(&Self, &Generation)>,
+        gathers: bool,
         common: &Common,
         chains: &Sender<Receiver<Item>>,
     ) -> std::io::Result<(Self, Assembler, Arc<Generation>)> {
@@ -184,19 +193,15 @@ impl Chain {
         let (input, mut next) = bounded::<Item>(WAITING);
         for stage in stages {
             let (out, following) = bounded::<Item>(WAITING);
-            let worker = Worker {
-                name: stage.name(),
-                adopt: previous.zip(kept.as_ref()).map(|((chain, _), kept)| {
-                    let own = stage.steps().filter_map(|at| Some((at, *kept.get(&at)?)));
-                    (chain.handoff.clone(), own.collect())
-                }),
-                stage,
+            let place = Place {
                 input: std::mem::replace(&mut next, following),
                 out,
+                adopt: previous
+                    .zip(kept.as_ref())
+                    .map(|((chain, _), kept)| (chain.handoff.clone(), kept.clone())),
                 handoff: handoff.clone(),
-                common: common.clone(),
             };
-            common.spawn("stage", move || worker.run())?;
+            Crew::start(stage, place, gathers, common)?;
         }
         // The collector is gone only if nobody takes results any more; then the stream ends anyway.
         let _ = chains.send(next);
@@ -206,91 +211,11 @@ impl Chain {
             image_input,
             elements: OnceLock::new(),
         });
-        Ok((Self { input, handoff }, assembler, generation))
-    }
-}
-
-/// The thread of a stage.
-struct Worker {
-    name: String,
-    stage: Stage,
-    /// Where kept blocks come from, and which: position in the new plan, position in the old.
-    adopt: Option<(Arc<Handoff>, HashMap<usize, usize>)>,
-    input: Receiver<Item>,
-    out: Sender<Item>,
-    handoff: Arc<Handoff>,
-    common: Common,
-}
-
-impl Worker {
-    fn run(mut self) {
-        while let Ok(mut item) = self.input.recv() {
-            self.adopt_kept_blocks();
-            if let Ok(run) = &mut item.run {
-                let started = self.common.clock.monotonic();
-                let outcome = self.stage.run(run);
-                let time = self.common.clock.monotonic().saturating_sub(started);
-                self.common.figures.stage(&self.name, time);
-                self.common.flow.note(&self.name, time);
-                if let Err(error) = outcome {
-                    item.run = Err(error);
-                }
-            }
-            if self.out.send(item).is_err() {
-                break;
-            }
-        }
-        // A definition that never saw a frame still passes on what it was handed.
-        self.adopt_kept_blocks();
-        self.handoff.deposit(self.stage.into_blocks());
-    }
-
-    fn adopt_kept_blocks(&mut self) {
-        let Some((from, kept)) = self.adopt.take() else {
-            return;
+        let chain = Self {
+            input,
+            number: 0,
+            handoff,
         };
-        for (at, was) in kept {
-            if let Some(block) = from.take(was) {
-                self.stage.replace_block(at, block);
-            }
-        }
+        Ok((chain, assembler, generation))
     }
-}
-
-fn collect(chains: &Receiver<Receiver<Item>>, out: &Sender<FrameResult>, common: &Common) {
-    for chain in chains {
-        for item in chain {
-            let Some((result, permit)) = result(item, &*common.clock) else {
-                continue;
-            };
-            common.figures.result(&result);
-            // The result is written as JSON for the comparison, so the lock is given back before.
-            let watch = common.watch().clone();
-            if let Some(watch) = watch {
-                // A comparison that is behind misses a frame, the stream does not.
-                let _ = watch.try_send(Comparable::of_result(&result));
-            }
-            if out.send(result).is_err() {
-                return;
-            }
-            drop(permit);
-        }
-    }
-}
-
-/// The result at the end of the stages.
-fn result(item: Item, clock: &dyn Clock) -> Option<(FrameResult, Permit)> {
-    let mut frames = item.frames.into_iter();
-    let (source, frame) = frames.next()?;
-    let result = FrameResult {
-        latency: clock.monotonic().saturating_sub(frame.arrived),
-        waited: item.fed.saturating_sub(frame.arrived),
-        source,
-        frame,
-        others: frames.collect(),
-        sources: item.sources,
-        generation: item.generation,
-        run: item.run,
-    };
-    Some((result, item.permit))
 }

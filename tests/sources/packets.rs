@@ -1,6 +1,8 @@
 //! Streams that are no RTSP over TCP: HTTP around it, HLS, and transport streams in packets.
 
 use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -48,6 +50,31 @@ fn impatient(url: &str) -> SourceSpec {
     spec
 }
 
+/// Longest time from the sender's start to the first good frame: 2 s, and what the sender itself and a
+/// busy machine take.
+const BACK: Duration = Duration::from_secs(5);
+
+/// Why the source is lost, which it soon has to be.
+fn until_lost(source: &Source) -> SourceError {
+    loop {
+        match next(source).unwrap() {
+            Event::Lost(error) => return error,
+            Event::Frame(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The source gives good frames soon.
+fn comes_back(source: &Source, within: Duration) {
+    let began = Instant::now();
+    next_frame(source);
+    let took = began.elapsed();
+    println!("the first frame came after {took:?}");
+    assert!(took <= within, "{took:?}");
+    shows_the_clip(source);
+}
+
 fn shows_the_clip(source: &Source) {
     for _ in 0..5 {
         let frame = next_frame(source);
@@ -69,22 +96,19 @@ fn a_transport_stream_comes_over_udp_and_comes_back() {
     let port = free_udp_port();
     let to = format!("udpsink host=127.0.0.1 port={port}");
     let source = Source::open(impatient(&format!("udp://127.0.0.1:{port}"))).unwrap();
-    let sender = Sender::start(&to);
-    shows_the_clip(&source);
-    drop(sender);
-    loop {
-        match next(&source).unwrap() {
-            Event::Lost(error) => {
-                assert!(matches!(error, SourceError::Lost { .. }), "{error:?}");
-                break;
-            }
-            Event::Frame(_) => {}
-            other => panic!("{other:?}"),
-        }
+    for _ in 0..3 {
+        let sender = Sender::start(&to);
+        comes_back(&source, BACK);
+        drop(sender);
+        let error = until_lost(&source);
+        assert!(matches!(error, SourceError::Lost { .. }), "{error:?}");
     }
-    let _sender = Sender::start(&to);
-    while !matches!(next(&source).unwrap(), Event::Recovered { .. }) {}
-    shows_the_clip(&source);
+    let stats = source.stats();
+    assert_eq!(
+        (stats.losses.total(), stats.reconnects),
+        (3, 2),
+        "{stats:?}"
+    );
 }
 
 #[test]
@@ -103,19 +127,10 @@ fn a_transport_stream_comes_over_srt_with_a_passphrase_that_is_never_shown() {
     let source = Source::open(spec).unwrap();
     shows_the_clip(&source);
     drop(sending);
-    loop {
-        match next(&source).unwrap() {
-            Event::Lost(error) => {
-                assert!(!format!("{error} {error:?}").contains("hunter2"));
-                break;
-            }
-            Event::Frame(_) => {}
-            other => panic!("{other:?}"),
-        }
-    }
+    let error = until_lost(&source);
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
     let _sending = sender("hunter2hunter2");
-    while !matches!(next(&source).unwrap(), Event::Recovered { .. }) {}
-    shows_the_clip(&source);
+    comes_back(&source, BACK);
 }
 
 /// The clip in 12 segments of a second.
@@ -138,6 +153,7 @@ fn a_playlist_with_an_end_is_a_recorded_file() {
         folder: folder.path().to_owned(),
         segments: 12,
         since: None,
+        away: Arc::default(),
     });
     let (frames, end) = frames(&open(&server.url("http", "clip.m3u8")));
     assert_eq!(end.unwrap().warning(), None);
@@ -156,6 +172,29 @@ fn a_playlist_without_an_end_is_live() {
         folder: folder.path().to_owned(),
         segments: 12,
         since: Some(Instant::now()),
+        away: Arc::default(),
     });
     shows_the_clip(&open(&server.url("http", "live.m3u8")));
+}
+
+/// A server of a playlist answers with errors for a while: the source is lost, and comes back by
+/// itself, with the newest segments.
+#[test]
+fn a_live_playlist_that_goes_away_comes_back() {
+    let folder = segments();
+    let away = Arc::new(AtomicBool::new(false));
+    let server = HttpCamera::start(Answer::Hls {
+        folder: folder.path().to_owned(),
+        segments: 12,
+        since: Some(Instant::now()),
+        away: away.clone(),
+    });
+    let source = Source::open(impatient(&server.url("http", "live.m3u8"))).unwrap();
+    shows_the_clip(&source);
+    let before = next_frame(&source).number;
+    away.store(true, Ordering::SeqCst);
+    until_lost(&source);
+    away.store(false, Ordering::SeqCst);
+    comes_back(&source, Duration::from_secs(6));
+    assert!(next_frame(&source).number > before);
 }

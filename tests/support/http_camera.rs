@@ -32,6 +32,8 @@ pub enum Answer {
         segments: usize,
         /// When the first one was due; all are, without end, if there is none.
         since: Option<Instant>,
+        /// Whether the server has gone away: every request is refused.
+        away: Arc<AtomicBool>,
     },
     /// Nothing at all: the connection is accepted and stays silent.
     Silence,
@@ -141,7 +143,16 @@ fn serve(mut to: TcpStream, answer: &Answer, alive: &AtomicBool) -> std::io::Res
             folder,
             segments,
             since,
+            away,
         } => {
+            if away.load(Ordering::SeqCst) {
+                let refusal = "HTTP/1.1 503 Service Unavailable";
+                write!(
+                    to,
+                    "{refusal}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                )?;
+                return Ok(());
+            }
             let path = String::from_utf8_lossy(&request[..read]).into_owned();
             let path = path.split_whitespace().nth(1).unwrap_or("/").to_owned();
             let content = hls(folder, *segments, *since, &path);

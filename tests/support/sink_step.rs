@@ -87,6 +87,7 @@ impl SinkStep {
             step: "sink",
             stream: &stream,
             services: &self.services,
+            claim: None,
         };
         self.block.run(&Inputs::new(self.spec, &self.values), &cx)
     }

@@ -25,6 +25,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/overlap@v1"],
     name: "Overlap Filter",
     family: Family::Analytics,
+    stateless: true,
     about: "Picks the boxes that overlap a box of one class.",
     fields: &[
         Field::required(

@@ -36,6 +36,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/overlap_analysis@v1", "OverlapAnalysis"],
     name: "Overlap Analysis",
     family: Family::Fusion,
+    stateless: true,
     about: "Tells which boxes of one set overlap which of another, and by how much.",
     fields: &[
         Field::required("reference_predictions", BOXES).about("Boxes whose area counts."),

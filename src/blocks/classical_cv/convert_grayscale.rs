@@ -21,6 +21,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/convert_grayscale@v1"],
     name: "Image Convert Grayscale",
     family: Family::ClassicalComputerVision,
+    stateless: true,
     about: "Turns a colour image into a gray one.",
     fields: &[Field::required("image", &[Ty::Selector(&[kind::IMAGE])])
         .alias("images")

@@ -26,6 +26,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/image_blur@v1"],
     name: "Image Blur",
     family: Family::ClassicalComputerVision,
+    stateless: true,
     about: "Blurs an image.",
     fields: &[
         Field::required("image", &[Ty::Selector(&[kind::IMAGE])])

@@ -47,6 +47,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/mask_edge_snap@v1"],
     name: "Mask Edge Snap",
     family: Family::ClassicalComputerVision,
+    stateless: true,
     about: "Moves the outlines of masks to edges of the picture nearby.",
     fields: &[
         Field::required("image", &[Ty::Selector(&[kind::IMAGE])])

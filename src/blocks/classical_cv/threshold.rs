@@ -28,6 +28,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/threshold@v1"],
     name: "Image Threshold",
     family: Family::ClassicalComputerVision,
+    stateless: true,
     about: "Compares each value of an image with a threshold.",
     fields: &[
         Field::required("image", &[Ty::Selector(&[kind::IMAGE])])

@@ -27,6 +27,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/switch_case@v1", "SwitchCase"],
     name: "Switch Case",
     family: Family::FlowControl,
+    stateless: true,
     about: "Runs the step that belongs to a value, or the default steps.",
     fields: &[
         Field::required(

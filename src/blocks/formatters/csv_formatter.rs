@@ -32,6 +32,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/csv_formatter@v1"],
     name: "CSV Formatter",
     family: Family::Formatter,
+    stateless: true,
     about: "Writes values as CSV, a row per element of a batch.",
     fields: &[
         Field::required(

@@ -25,6 +25,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/current_time@v1"],
     name: "Current Time",
     family: Family::Formatter,
+    stateless: true,
     about: "Tells the time of day in a time zone.",
     fields: &[Field::optional(
         "timezone",

@@ -28,6 +28,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/expression@v1", "Expression"],
     name: "Expression",
     family: Family::Formatter,
+    stateless: true,
     about: "Chooses a value by conditions over named values.",
     fields: &[
         Field::required("data", &[Ty::Map(&[Ty::Selector(&[kind::WILDCARD])])])

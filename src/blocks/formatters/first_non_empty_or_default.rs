@@ -23,6 +23,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "First Non Empty Or Default",
     family: Family::Formatter,
+    stateless: true,
     about: "Takes the first value that is not empty, else a default.",
     fields: &[
         Field::required(

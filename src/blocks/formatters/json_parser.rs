@@ -29,6 +29,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/json_parser@v1"],
     name: "JSON Parser",
     family: Family::Formatter,
+    stateless: true,
     about: "Takes fields out of the JSON that a language model wrote.",
     fields: &[
         Field::required(

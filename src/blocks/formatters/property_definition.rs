@@ -27,6 +27,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Property Definition",
     family: Family::Formatter,
+    stateless: true,
     about: "Makes another value of a value by a chain of operations.",
     fields: &[
         Field::required("data", &[Ty::Selector(&[kind::WILDCARD])]).about("The value."),

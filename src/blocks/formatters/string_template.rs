@@ -31,6 +31,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/string_template@v1"],
     name: "String Template",
     family: Family::Formatter,
+    stateless: true,
     about: "Puts values into a text with placeholders.",
     fields: &[
         Field::required("template", &[Ty::Selector(&[kind::STRING]), Ty::Str])

@@ -36,6 +36,7 @@ pub static V2: BlockSpec = BlockSpec {
     types: &["roboflow_core/vlm_as_classifier@v2"],
     name: "VLM As Classifier",
     family: Family::Formatter,
+    stateless: true,
     about: "Makes a classification of what a language model said.",
     fields: &[
         Field::required("image", &[Ty::Selector(&[kind::IMAGE])]).about("What was classified."),

@@ -48,6 +48,7 @@ pub static V2: BlockSpec = BlockSpec {
     types: &["roboflow_core/vlm_as_detector@v2"],
     name: "VLM As Detector",
     family: Family::Formatter,
+    stateless: true,
     about: "Makes boxes of what a language model said.",
     fields: &fields(
         &[Ty::OneOf(&[

@@ -32,6 +32,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Detections Classes Replacement",
     family: Family::Fusion,
+    stateless: true,
     about: "Gives boxes the classes that another model found in their crops.",
     fields: &[
         Field::required(

@@ -38,6 +38,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Detections Consensus",
     family: Family::Fusion,
+    stateless: true,
     about: "Joins the results of several models on one image by vote.",
     fields: &[
         Field::required(

@@ -29,6 +29,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Detections Difference",
     family: Family::Fusion,
+    stateless: true,
     about: "Tells what went away, stayed and came between two sets of boxes.",
     fields: &[
         Field::required(

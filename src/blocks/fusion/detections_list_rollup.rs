@@ -41,6 +41,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Detections List Roll-Up",
     family: Family::Fusion,
+    stateless: true,
     about: "Puts what was found on crops back into the image, and merges what was found on several.",
     fields: &[
         Field::required("parent_detection", &[Ty::Selector(kind::DETECTIONS)])

@@ -31,6 +31,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/detections_stitch@v1"],
     name: "Detections Stitch",
     family: Family::Fusion,
+    stateless: true,
     about: "Puts the boxes found on slices of an image back into the image.",
     fields: &[
         Field::required("reference_image", &[Ty::Selector(&[kind::IMAGE])])

@@ -20,6 +20,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/dimension_collapse@v1", "DimensionCollapse"],
     name: "Dimension Collapse",
     family: Family::Fusion,
+    stateless: true,
     about: "Gathers the elements of the deepest nesting level into one list.",
     fields: &[Field::required("data", &[Ty::Selector(&[kind::WILDCARD])]).about("What to gather.")],
     outputs: &[output("output", &[kind::LIST_OF_VALUES])],

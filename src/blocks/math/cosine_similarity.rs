@@ -22,6 +22,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/cosine_similarity@v1"],
     name: "Cosine Similarity",
     family: Family::Math,
+    stateless: true,
     about: "Tells how alike two embeddings are.",
     fields: &[
         Field::required("embedding_1", &[Ty::Selector(&[kind::EMBEDDING])]).about("One embedding."),

@@ -138,6 +138,7 @@ const BY_NUMBER: &[Field] = &[
 const COMMON: BlockSpec = BlockSpec {
     name: "Object Detection Model",
     family: Family::Model,
+    stateless: true,
     about: "Finds objects with a detection model.",
     fields: BY_NUMBER,
     role: Role::Model,
@@ -233,7 +234,7 @@ impl Block for ObjectDetection {
             .services
             .models
             .detector_for(model_id, cx.services.api_key.as_ref())?
-            .detect(&images, &params)?;
+            .detect_for(cx.claim, &images, &params)?;
         let inference_id = new_id();
         let rows = found.into_iter().zip(&images).map(|(found, image)| {
             let predictions = attributed(found, image, &inference_id);
@@ -366,6 +367,7 @@ mod tests {
             step: "step",
             stream: &"cam".into(),
             services: &services,
+            claim: None,
         };
         let mut block = (spec.build)(&step, &services).unwrap();
         match block.run(&Inputs::new(spec, &values), &cx)? {

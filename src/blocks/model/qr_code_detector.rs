@@ -35,6 +35,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "QR Code Detection",
     family: Family::Model,
+    stateless: true,
     about: "Finds QR codes and reads their text.",
     fields: &[IMAGES],
     outputs: &[output("predictions", &[kind::QR_CODE_DETECTION])],

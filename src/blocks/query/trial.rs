@@ -36,6 +36,7 @@ impl Host {
             step: "step",
             stream,
             services: &self.services,
+            claim: None,
         }
     }
 

@@ -28,6 +28,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/environment_secrets_store@v1"],
     name: "Environment Secrets Store",
     family: Family::SecretsProvider,
+    stateless: true,
     about: "Hands secrets of the machine's environment to steps that need them.",
     fields: &[Field::required(
         "variables_storing_secrets",

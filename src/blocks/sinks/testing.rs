@@ -60,6 +60,7 @@ impl Bench {
             step: "sink",
             stream: &stream,
             services: &self.services,
+            claim: None,
         };
         self.block.run(&Inputs::new(self.spec, &self.values), &cx)
     }

@@ -30,6 +30,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/bounding_rect@v1"],
     name: "Bounding Rectangle",
     family: Family::Transformation,
+    stateless: true,
     about: "Puts the smallest turned rectangle around each mask.",
     fields: &[Field::required(
         "predictions",

@@ -27,6 +27,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/camera-calibration@v1"],
     name: "Camera Calibration",
     family: Family::Transformation,
+    stateless: true,
     about: "Takes the bend of a lens out of an image.",
     fields: &[
         Field::required("image", &[Ty::Selector(&[kind::IMAGE])])

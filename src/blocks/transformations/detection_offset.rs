@@ -25,6 +25,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/detection_offset@v1", "DetectionOffset"],
     name: "Detection Offset",
     family: Family::Transformation,
+    stateless: true,
     about: "Makes boxes larger on all sides.",
     fields: &[
         Field::required("predictions", &[Ty::Selector(kind::DETECTIONS)]).about("The boxes."),

@@ -23,6 +23,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/detections_combine@v1"],
     name: "Detections Combine",
     family: Family::Transformation,
+    stateless: true,
     about: "Puts two sets of boxes together.",
     fields: &[
         Field::required("prediction_one", &[Ty::Selector(KINDS)]).about("The first boxes."),

@@ -25,6 +25,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/detections_merge@v1"],
     name: "Detections Merge",
     family: Family::Transformation,
+    stateless: true,
     about: "Makes one box around all boxes.",
     fields: &[
         Field::required("predictions", &[Ty::Selector(kind::DETECTIONS)]).about("The boxes."),

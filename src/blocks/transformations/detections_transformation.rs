@@ -29,6 +29,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Detections Transformation",
     family: Family::Transformation,
+    stateless: true,
     about: "Changes boxes by a chain of operations.",
     fields: FIELDS,
     outputs: OUTPUTS,

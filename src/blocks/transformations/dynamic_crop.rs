@@ -29,6 +29,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/dynamic_crop@v1", "DynamicCrop", "Crop"],
     name: "Dynamic Crop",
     family: Family::Transformation,
+    stateless: true,
     about: "Cuts each detection out of its image.",
     fields: &[
         Field::required("images", &[Ty::Selector(&[kind::IMAGE])])

@@ -33,6 +33,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/dynamic_zone@v1", "DynamicZone"],
     name: "Dynamic Zone",
     family: Family::Transformation,
+    stateless: true,
     about: "Makes a zone of a given number of corners of each mask.",
     fields: &[
         Field::required(

@@ -26,6 +26,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/geotag_detection@v1"],
     name: "GeoTag Detection",
     family: Family::Transformation,
+    stateless: true,
     about: "Tells where on earth detections lie that a camera looking straight down has found.",
     fields: &[
         Field::required("image", &[Ty::Selector(&[kind::IMAGE])]).about("The picture."),

@@ -33,6 +33,7 @@ pub static V2: BlockSpec = BlockSpec {
     types: &["roboflow_core/image_slicer@v2"],
     name: "Image Slicer",
     family: Family::Transformation,
+    stateless: true,
     about: "Cuts an image into overlapping slices.",
     fields: &[
         Field::required("image", &[Ty::Selector(&[kind::IMAGE])])

@@ -21,6 +21,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/mask_area_measurement@v1"],
     name: "Mask Area Measurement",
     family: Family::Transformation,
+    stateless: true,
     about: "Measures the area of each detection.",
     fields: &[
         Field::required(

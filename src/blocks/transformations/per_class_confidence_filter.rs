@@ -22,6 +22,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/per_class_confidence_filter@v1"],
     name: "Per-Class Confidence Filter",
     family: Family::Transformation,
+    stateless: true,
     about: "Keeps the boxes that are sure enough for their class.",
     fields: &[
         Field::required("predictions", &[Ty::Selector(kind::DETECTIONS)]).about("The boxes."),

@@ -40,6 +40,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Perspective Correction",
     family: Family::Transformation,
+    stateless: true,
     about: "Looks at a flat part of an image straight from above.",
     fields: &[
         Field::optional("predictions", &[Ty::Selector(KINDS), Ty::Null], "null")

@@ -31,6 +31,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/size_measurement@v1"],
     name: "Size Measurement",
     family: Family::Transformation,
+    stateless: true,
     about: "Measures width and height of objects against a reference of known size.",
     fields: &[
         Field::required("object_predictions", &[Ty::Selector(KINDS)]).about("What is measured."),

@@ -29,6 +29,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/stitch_images@v1"],
     name: "Stitch Images",
     family: Family::Transformation,
+    stateless: true,
     about: "Puts two overlapping pictures together.",
     fields: &[
         Field::required("image1", &[Ty::Selector(&[kind::IMAGE])]).about("One picture."),

@@ -70,6 +70,7 @@ pub static V2: BlockSpec = BlockSpec {
     types: &["roboflow_core/stitch_ocr_detections@v2"],
     name: "Stitch OCR Detections",
     family: Family::Transformation,
+    stateless: true,
     about: "Reads characters found one by one as text.",
     fields: &[
         Field::required(

@@ -46,6 +46,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/anomaly_heatmap_visualization@v1"],
     name: "Anomaly Heatmap Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Colours an image by how anomalous each place is.",
     fields: &[
         fields::IMAGE,

@@ -29,6 +29,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Background Color Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Fades everything but the detections to a colour.",
     fields: &[
         fields::IMAGE,

@@ -27,6 +27,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/blur_visualization@v1", "BlurVisualization"],
     name: "Blur Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Blurs detections out of recognition.",
     fields: &[
         fields::IMAGE,

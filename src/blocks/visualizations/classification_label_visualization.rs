@@ -39,6 +39,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/classification_label_visualization@v1"],
     name: "Classification Label Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Writes what a classifier found on the image.",
     fields: fields::colored![
         Field::required("predictions", &[Ty::StepOutput(&[kind::CLASSIFICATION])])

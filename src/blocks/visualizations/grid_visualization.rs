@@ -32,6 +32,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/grid_visualization@v1"],
     name: "Grid Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Lays images out in a grid.",
     fields: &[
         Field::required(

@@ -34,6 +34,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/icon_visualization@v1", "IconVisualization"],
     name: "Icon Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Puts an icon on detections, or at a fixed place.",
     fields: &[
         fields::IMAGE,

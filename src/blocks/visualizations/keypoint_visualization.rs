@@ -34,6 +34,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Keypoint Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Draws key points: their connections, the points or their numbers.",
     fields: &[
         fields::IMAGE,

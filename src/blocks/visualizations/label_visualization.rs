@@ -42,6 +42,7 @@ pub static V2: BlockSpec = BlockSpec {
 const COMMON: BlockSpec = BlockSpec {
     name: "Label Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: ABOUT,
     outputs: &[output("image", &[kind::IMAGE])],
     literal_check: Some(check),

@@ -24,6 +24,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/line_counter_visualization@v1"],
     name: "Line Counter Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Draws a counting line with the counts of both directions.",
     fields: &[
         fields::IMAGE,

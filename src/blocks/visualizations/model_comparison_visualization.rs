@@ -36,6 +36,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/model_comparison_visualization@v1"],
     name: "Model Comparison Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Shows where two models agree and differ.",
     fields: &[
         fields::IMAGE,

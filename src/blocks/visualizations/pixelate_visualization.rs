@@ -29,6 +29,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     name: "Pixelate Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Coarsens detections out of recognition.",
     fields: &[
         fields::IMAGE,

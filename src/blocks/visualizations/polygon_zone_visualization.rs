@@ -22,6 +22,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/polygon_zone_visualization@v1"],
     name: "Polygon Zone Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Shades one or several zones of an image.",
     fields: &[
         fields::IMAGE,

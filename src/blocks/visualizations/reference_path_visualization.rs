@@ -25,6 +25,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/reference_path_visualization@v1"],
     name: "Reference Path Visualization",
     family: Family::Visualization,
+    stateless: true,
     about: "Draws a path through given points.",
     fields: &[
         fields::IMAGE,

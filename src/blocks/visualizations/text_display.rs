@@ -53,6 +53,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/text_display@v1"],
     name: "Text Display",
     family: Family::Visualization,
+    stateless: true,
     about: "Writes a text, with values of the workflow in it, on the image.",
     fields: &[
         Field::required("image", &[Ty::Selector(&[kind::IMAGE])]).about("Image to write on."),

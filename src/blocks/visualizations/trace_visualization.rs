@@ -38,6 +38,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     check: Some(check),
     build: |_, _| Ok(Box::<Trace>::default()),
+    stateless: false,
     ..common::COLORED
 };
 

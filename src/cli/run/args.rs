@@ -9,6 +9,7 @@ use clap::Args;
 use super::super::cameras::CameraArgs;
 use super::super::outbox::OutboxPlaceArgs;
 use super::super::rtsp::RtspArgs;
+use super::super::stage::StageArgs;
 use super::super::store::StoreArgs;
 use super::super::{HostArgs, ImageUrlArgs};
 use crate::delivery::Request;
@@ -118,6 +119,8 @@ pub struct RunArgs {
     pub(super) http: Option<SocketAddr>,
     #[command(flatten)]
     pub(super) rtsp: RtspArgs,
+    #[command(flatten)]
+    pub(super) stages: StageArgs,
     #[command(flatten)]
     pub(super) cameras: CameraArgs,
     #[command(flatten)]

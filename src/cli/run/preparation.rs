@@ -19,7 +19,9 @@ use crate::values::deserialise::InputOptions;
 /// # Errors
 /// What is wrong, and what to do.
 pub(super) fn prepare(args: &RunArgs) -> Result<Job<'_>, RunError> {
-    let services = host::services(&args.host, &args.outbox)?;
+    let services = args
+        .stages
+        .apply(host::services(&args.host, &args.outbox)?)?;
     let store = store::open(services.clock.clone())?;
     let key = store::key(&args.definition, &args.store);
     let fetched = store

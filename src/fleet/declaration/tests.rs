@@ -15,7 +15,7 @@ fn a_file_is_read_with_its_defaults() {
         "gate": {"source": "rtsp://u:p@cam/a", "definition": "ws/flow", "version": "7"},
         "yard": {
             "sources": {"n": "clip.mp4", "s": 0}, "definition": "crowd.json",
-            "max_fps": 5, "results": 8, "results_policy": "WAIT", "parameters": {"k": 1},
+            "max_fps": 5, "results": 8, "stage_workers": 2, "results_policy": "WAIT", "parameters": {"k": 1},
         },
         "off": {"source": 1, "definition": "local-one", "enabled": false},
     }}))
@@ -34,6 +34,8 @@ fn a_file_is_read_with_its_defaults() {
     assert_eq!((yard.max_fps, yard.results), (Some(5.0), 8));
     assert_eq!(yard.results_policy, ResultsPolicy::Wait);
     assert_eq!(yard.parameters.len(), 1);
+    assert_eq!(yard.stage_workers, std::num::NonZeroUsize::new(2));
+    assert_eq!(gate.stage_workers, None);
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn every_problem_is_told_with_its_place_and_without_secrets() {
         "a b": {"source": "ftp://u:hunter2@h/x", "definition": "w/f"},
         "b": {"sources": {}, "definition": 4, "max_fps": -1},
         "c": {"definition": "x", "version": "1"},
-        "d": {"source": 0, "definition": "x", "fps": 4, "results_policy": "ALL", "enabled": 1},
+        "d": {"source": 0, "definition": "x", "fps": 4, "stage_workers": 0, "results_policy": "ALL", "enabled": 1},
         "e": {"source": 0, "definition": "x", "outputs": {"webhook": "mqtt://u:hunter2@h/t",
             "mqtt": "mqtt://h", "video": {"path": "a.avi", "segment": "10M", "keep": 0},
             "jsonl": 4, "rtsp": "yes", "nats": {"when": "a..b"}, "email": "a@b"}},
@@ -116,6 +118,7 @@ fn every_problem_is_told_with_its_place_and_without_secrets() {
         "streams.c.version: only definitions",
         "streams.d.fps: unknown field",
         "streams.d.results_policy: DROP_OLDEST or WAIT",
+        "streams.d.stage_workers: a whole number",
         "streams.d.enabled: true or false",
         "streams.e.outputs.webhook: write http://… or https://…",
         "streams.e.outputs.mqtt: the address needs",

@@ -1,25 +1,35 @@
 //! One graph shared by many callers: what they want run is gathered into batches.
 //!
-//! There is no thread of its own: the caller whose images stand first leads, gathers what others
-//! have put in, runs it and hands the rows out; then the one who stands first then leads. A batch
-//! takes one image of each caller in turn until it is full, so a caller with many images delays
-//! nobody by more than a run, and who was served stands behind those who were not. A caller waits
-//! for its rows, so it has one job in the queue at most and the queue is bounded by the callers.
+//! There is no thread of its own: a caller leads, gathers what others have put in, runs it and hands
+//! the rows out; then the one who stands first leads. Callers take turns by stream: those stand first
+//! who were not served for longest, and a batch takes one image of each in turn until it is full, so
+//! neither many images nor many threads nor a high rate take another stream's turn. Of the threads of
+//! one stream only one is in a batch. A thread waits for its rows, so it has one job in the queue at
+//! most and the queue is bounded by the threads.
 //!
 //! A leader waits for further images only while callers that were here of late are missing, and no
-//! longer than what a larger batch is known to save ([`times`]). A batch that fails is run again
-//! caller by caller: nobody gets the error of another. A leader that panics fails its batch only.
+//! longer than what a larger batch is known to save ([`times`]). Images whose turn does not come
+//! before their [`Claim`] ends are not run. A batch that fails or panics is run again caller by
+//! caller: nobody gets the failure of another, and whose run failed is alone until one succeeds.
 
+mod claim;
+mod figures;
+mod job;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod times;
 
-use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
-use self::times::{Callers, RunTimes};
+pub use self::claim::Claim;
+use self::claim::Who;
+pub use self::figures::{BatchFigures, SIZES, WAITS};
+use self::job::{Failed, Job, Part, Pending, Turn, joined};
+pub(super) use self::job::{Images, Row};
+use self::queue::State;
 use crate::clock::Clock;
 
 /// What runs batches; one at a time.
@@ -34,73 +44,6 @@ pub(super) trait Graph: Send {
     fn has_rows(outputs: &Self::Outputs, images: usize) -> bool;
 }
 
-/// What one image gave.
-pub(super) struct Row<O> {
-    /// The outputs of the whole batch.
-    pub outputs: Arc<O>,
-    /// Place of the image in the batch.
-    pub index: usize,
-}
-
-/// Images of one caller, prepared.
-#[derive(Clone, Debug)]
-pub(super) struct Images {
-    /// Channels, rows and columns of each.
-    pub shape: [usize; 3],
-    /// How many.
-    pub count: usize,
-    /// Their numbers, one image after the other.
-    pub data: Arc<Vec<f32>>,
-}
-
-/// How a graph was used so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BatchFigures {
-    /// Runs of the graph.
-    pub runs: u64,
-    /// Images in them.
-    pub images: u64,
-    /// Runs with images of several callers.
-    pub shared: u64,
-    /// Most images of a run.
-    pub largest: usize,
-    /// Time that runs took.
-    pub running: Duration,
-    /// Time that leaders waited for further images.
-    pub waiting: Duration,
-}
-
-impl BatchFigures {
-    /// Images of a run, on average.
-    pub fn fill(&self) -> f64 {
-        self.images as f64 / self.runs.max(1) as f64
-    }
-
-    /// Both together.
-    pub(super) fn plus(self, other: Self) -> Self {
-        Self {
-            runs: self.runs + other.runs,
-            images: self.images + other.images,
-            shared: self.shared + other.shared,
-            largest: self.largest.max(other.largest),
-            running: self.running + other.running,
-            waiting: self.waiting + other.waiting,
-        }
-    }
-
-    /// What was added since `earlier`; the largest run is that of all time.
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            runs: self.runs.saturating_sub(earlier.runs),
-            images: self.images.saturating_sub(earlier.images),
-            shared: self.shared.saturating_sub(earlier.shared),
-            largest: self.largest,
-            running: self.running.saturating_sub(earlier.running),
-            waiting: self.waiting.saturating_sub(earlier.waiting),
-        }
-    }
-}
-
 /// See the module documentation.
 pub(super) struct Batcher<G: Graph> {
     graph: Mutex<G>,
@@ -109,51 +52,6 @@ pub(super) struct Batcher<G: Graph> {
     clock: Arc<dyn Clock>,
     state: Mutex<State<G::Outputs>>,
     arrived: Condvar,
-}
-
-struct State<O> {
-    queue: VecDeque<Pending<O>>,
-    /// Whether somebody leads; nobody does only while the queue is empty.
-    led: bool,
-    /// Whether outputs turned out to have no rows: callers are never put together.
-    apart: bool,
-    callers: Callers,
-    times: RunTimes,
-    figures: BatchFigures,
-}
-
-struct Pending<O> {
-    job: Arc<Job<O>>,
-    taken: usize,
-}
-
-/// What a caller wants.
-struct Job<O> {
-    images: Images,
-    /// Most images of a run.
-    limit: usize,
-    progress: Mutex<Progress<O>>,
-    changed: Condvar,
-}
-
-struct Progress<O> {
-    rows: Vec<Option<Row<O>>>,
-    left: usize,
-    failed: Option<String>,
-    /// Whether its caller is to lead.
-    leads: bool,
-}
-
-/// Images of a job that are in a batch.
-struct Part<O> {
-    job: Arc<Job<O>>,
-    first: usize,
-    count: usize,
-}
-
-enum Turn<O> {
-    Lead,
-    Done(Result<Vec<Row<O>>, String>),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -168,14 +66,7 @@ impl<G: Graph> Batcher<G> {
             graph: Mutex::new(graph),
             exact,
             clock,
-            state: Mutex::new(State {
-                queue: VecDeque::new(),
-                led: false,
-                apart: false,
-                callers: Callers::default(),
-                times: RunTimes::default(),
-                figures: BatchFigures::default(),
-            }),
+            state: Mutex::default(),
             arrived: Condvar::new(),
         }
     }
@@ -185,32 +76,45 @@ impl<G: Graph> Batcher<G> {
         lock(&self.state).figures
     }
 
-    /// A row for each image. No run that they are part of has more than `limit` images.
+    /// A row for each image. No run that they are part of has more than `limit` images. The claim
+    /// learns how long they waited, and whether they were given up.
     ///
     /// # Errors
     /// Why the graph did not run on them.
-    pub fn run(&self, images: Images, limit: usize) -> Result<Vec<Row<G::Outputs>>, String> {
+    pub fn run(
+        &self,
+        images: Images,
+        limit: usize,
+        claim: Option<&Claim>,
+    ) -> Result<Vec<Row<G::Outputs>>, String> {
         if images.count == 0 {
             return Ok(Vec::new());
         }
-        let job = Arc::new(Job::new(images, limit.max(1)));
-        let caller = thread::current().id();
-        self.enter(&job, caller);
-        loop {
+        let came = self.clock.monotonic();
+        let due = claim.and_then(Claim::left).map(|left| came + left);
+        let job = Job::new(images, limit.max(1), Who::of(claim), came, due);
+        let job = Arc::new(job);
+        self.enter(&job);
+        let result = loop {
             match job.wait() {
-                Turn::Lead => self.lead(),
-                Turn::Done(result) => {
-                    let now = self.clock.monotonic();
-                    lock(&self.state).callers.saw(caller, now);
-                    return result;
-                }
+                Turn::Lead => self.lead(&job),
+                Turn::Done(result) => break result,
+            }
+        };
+        let now = self.clock.monotonic();
+        lock(&self.state).callers.saw(&job.who, now);
+        if let Some(claim) = claim {
+            claim.add_wait(job.waited(now));
+            if let Err(Failed::Late) = result {
+                claim.miss();
             }
         }
+        result.map_err(|failed| failed.to_string())
     }
 
-    fn enter(&self, job: &Arc<Job<G::Outputs>>, caller: thread::ThreadId) {
+    fn enter(&self, job: &Arc<Job<G::Outputs>>) {
         let mut state = lock(&self.state);
-        state.callers.saw(caller, self.clock.monotonic());
+        state.callers.saw(&job.who, job.came);
         state.queue.push_back(Pending {
             job: job.clone(),
             taken: 0,
@@ -219,42 +123,60 @@ impl<G: Graph> Batcher<G> {
             self.arrived.notify_one();
         } else {
             state.led = true;
-            lock(&job.progress).leads = true;
+            job.lead();
         }
     }
 
-    /// Runs one batch.
-    fn lead(&self) {
+    /// Runs one batch; a leader whose own images are too old leaves it to the next.
+    fn lead(&self, own: &Job<G::Outputs>) {
         let mut lead = Lead {
             batcher: self,
             parts: Vec::new(),
         };
-        lead.parts = self.gather();
-        let run = self.execute(&lead.parts);
-        match run {
+        lead.parts = self.gather(own);
+        if lead.parts.is_empty() {
+            return;
+        }
+        match self.execute(&lead.parts) {
+            run if lead.parts.len() == 1 => self.end(&mut lead.parts, run),
             Ok(outputs) => deliver(&mut lead.parts, outputs),
-            Err(Failure::NotTogether) => self.run_apart(&mut lead.parts),
-            Err(Failure::Run(_)) if lead.parts.len() > 1 => self.run_apart(&mut lead.parts),
-            Err(Failure::Run(reason)) => fail(&mut lead.parts, &reason),
+            Err(Failure::NotTogether | Failure::Run(_)) => self.run_apart(&mut lead.parts),
         }
     }
 
-    /// Runs the part of each caller by itself.
+    /// Runs the part of each caller by itself, but for what has got too old meanwhile.
     fn run_apart(&self, parts: &mut Vec<Part<G::Outputs>>) {
+        parts.reverse();
         while let Some(part) = parts.last() {
-            let run = self.execute(std::slice::from_ref(part));
+            let late = part.first == 0 && part.job.is_late(self.clock.monotonic());
+            let run = (!late).then(|| self.execute(std::slice::from_ref(part)));
             let Some(part) = parts.pop() else {
                 return;
             };
             match run {
-                Ok(outputs) => deliver(&mut vec![part], outputs),
-                Err(failure) => fail(&mut vec![part], &failure.to_string()),
+                Some(run) => self.end(&mut vec![part], run),
+                None => {
+                    lock(&self.state).figures.late += part.count as u64;
+                    part.job.fail(Failed::Late);
+                }
             }
         }
     }
 
-    /// The next batch; its first part is that of the job that stands first.
-    fn gather(&self) -> Vec<Part<G::Outputs>> {
+    /// Answers a caller that was run alone.
+    fn end(&self, parts: &mut Vec<Part<G::Outputs>>, run: Result<G::Outputs, Failure>) {
+        if let Some(part) = parts.first() {
+            let callers = &mut lock(&self.state).callers;
+            callers.judge(&part.job.who, run.is_err());
+        }
+        match run {
+            Ok(outputs) => deliver(parts, outputs),
+            Err(failure) => fail(parts, &failure.to_string()),
+        }
+    }
+
+    /// The next batch.
+    fn gather(&self, own: &Job<G::Outputs>) -> Vec<Part<G::Outputs>> {
         let began = self.clock.monotonic();
         let mut state = lock(&self.state);
         let patience = state.times.patience();
@@ -271,7 +193,12 @@ impl<G: Graph> Batcher<G> {
             }
         }
         state.figures.waiting += waited;
-        state.take()
+        let now = began + waited;
+        state.drop_late(now);
+        match own.is_failed() {
+            true => Vec::new(),
+            false => state.take(now),
+        }
     }
 
     fn execute(&self, parts: &[Part<G::Outputs>]) -> Result<G::Outputs, Failure> {
@@ -290,11 +217,13 @@ impl<G: Graph> Batcher<G> {
         };
         let mut graph = lock(&self.graph);
         let began = self.clock.monotonic();
-        let run = graph.run(shape, data);
+        // A graph only reads its weights: a run that panicked leaves nothing half done in it.
+        let run = catch_unwind(AssertUnwindSafe(|| graph.run(shape, data)));
         let time = self.clock.monotonic().saturating_sub(began);
         drop(graph);
+        let run = run.unwrap_or_else(|_| Err("the run of the model panicked".into()));
         let mut state = lock(&self.state);
-        state.note(parts.len(), count, time);
+        state.note(parts.len(), count, time, run.is_err());
         let outputs = run.map_err(Failure::Run)?;
         if parts.len() > 1 && !G::has_rows(&outputs, slots) {
             state.apart = true;
@@ -313,41 +242,19 @@ enum Failure {
     NotTogether,
 }
 
-/// The images of all parts one after the other, zeros up to so many.
-fn joined<O>(parts: &[Part<O>], slots: usize) -> Vec<f32> {
-    let floats = parts.first().map_or(0, |part| part.job.images.floats());
-    let mut data = Vec::with_capacity(slots * floats);
-    for part in parts {
-        data.extend_from_slice(part.data());
-    }
-    data.resize(slots * floats, 0.0);
-    data
-}
-
 /// Hands the rows out, in the order of the parts.
 fn deliver<O>(parts: &mut Vec<Part<O>>, outputs: O) {
     let outputs = Arc::new(outputs);
     let mut index = 0;
     for part in parts.drain(..) {
-        let mut progress = lock(&part.job.progress);
-        for row in progress.rows.iter_mut().skip(part.first).take(part.count) {
-            *row = Some(Row {
-                outputs: outputs.clone(),
-                index,
-            });
-            index += 1;
-        }
-        progress.left = progress.left.saturating_sub(part.count);
-        if progress.left == 0 {
-            part.job.changed.notify_one();
-        }
+        part.deliver(&outputs, index);
+        index += part.count;
     }
 }
 
 fn fail<O>(parts: &mut Vec<Part<O>>, reason: &str) {
     for part in parts.drain(..) {
-        lock(&part.job.progress).failed = Some(reason.to_owned());
-        part.job.changed.notify_one();
+        part.job.fail(Failed::Run(reason.to_owned()));
     }
 }
 
@@ -360,148 +267,14 @@ struct Lead<'a, G: Graph> {
 
 impl<G: Graph> Drop for Lead<'_, G> {
     fn drop(&mut self) {
-        fail(&mut self.parts, "the run of the model panicked");
+        fail(&mut self.parts, "the leader of the batch panicked");
         let mut state = lock(&self.batcher.state);
         // The rest of a failed job has nobody who waits for it.
-        state
-            .queue
-            .retain(|pending| lock(&pending.job.progress).failed.is_none());
+        state.queue.retain(|pending| !pending.job.is_failed());
+        state.order();
         match state.queue.front() {
-            Some(next) => {
-                lock(&next.job.progress).leads = true;
-                next.job.changed.notify_one();
-            }
+            Some(next) => next.job.lead(),
             None => state.led = false,
-        }
-    }
-}
-
-impl<O> Job<O> {
-    fn new(images: Images, limit: usize) -> Self {
-        let progress = Progress {
-            rows: (0..images.count).map(|_| None).collect(),
-            left: images.count,
-            failed: None,
-            leads: false,
-        };
-        Self {
-            images,
-            limit,
-            progress: Mutex::new(progress),
-            changed: Condvar::new(),
-        }
-    }
-
-    /// Waits until all images were run, or the caller is to lead.
-    fn wait(&self) -> Turn<O> {
-        let mut progress = lock(&self.progress);
-        loop {
-            if std::mem::take(&mut progress.leads) {
-                return Turn::Lead;
-            }
-            if let Some(reason) = progress.failed.clone() {
-                return Turn::Done(Err(reason));
-            }
-            if progress.left == 0 {
-                let rows = progress.rows.drain(..).flatten().collect();
-                return Turn::Done(Ok(rows));
-            }
-            progress = self
-                .changed
-                .wait(progress)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-impl Images {
-    /// Numbers of an image.
-    fn floats(&self) -> usize {
-        self.shape.iter().product()
-    }
-}
-
-impl<O> Part<O> {
-    fn data(&self) -> &[f32] {
-        let floats = self.job.images.floats();
-        let range = self.first * floats..(self.first + self.count) * floats;
-        self.job.images.data.get(range).unwrap_or_default()
-    }
-}
-
-impl<O> Pending<O> {
-    fn left(&self) -> usize {
-        self.job.images.count - self.taken
-    }
-}
-
-impl<O> State<O> {
-    fn note(&mut self, parts: usize, images: usize, time: Duration) {
-        self.times.note(images, time);
-        self.figures.runs += 1;
-        self.figures.images += images as u64;
-        self.figures.shared += u64::from(parts > 1);
-        self.figures.largest = self.figures.largest.max(images);
-        self.figures.running += time;
-    }
-
-    /// Whether the batch has room and callers that were here of late have put nothing in.
-    fn is_incomplete(&self, now: Duration) -> bool {
-        let Some(front) = self.queue.front() else {
-            return false;
-        };
-        let images: usize = self.queue.iter().map(Pending::left).sum();
-        !self.apart && images < front.job.limit && self.queue.len() < self.callers.active(now)
-    }
-
-    /// Takes a batch out of the queue, an image of each caller in turn. Who has images left stands
-    /// last.
-    fn take(&mut self) -> Vec<Part<O>> {
-        let counts = self.share();
-        let mut parts = Vec::new();
-        let mut rest = Vec::new();
-        let waiting = std::mem::take(&mut self.queue);
-        for (mut pending, count) in waiting.into_iter().zip(counts) {
-            if count == 0 {
-                self.queue.push_back(pending);
-                continue;
-            }
-            parts.push(Part {
-                job: pending.job.clone(),
-                first: pending.taken,
-                count,
-            });
-            pending.taken += count;
-            if pending.left() > 0 {
-                rest.push(pending);
-            }
-        }
-        self.queue.extend(rest);
-        parts
-    }
-
-    /// How many images of each job the next batch has.
-    fn share(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.queue.len()];
-        let Some(front) = self.queue.front() else {
-            return counts;
-        };
-        let (mut limit, mut total) = (front.job.limit, 0);
-        loop {
-            let before = total;
-            let together = if self.apart { 1 } else { self.queue.len() };
-            for (pending, count) in self.queue.iter().zip(&mut counts).take(together) {
-                let fits = pending.job.images.shape == front.job.images.shape
-                    && total < limit.min(pending.job.limit);
-                if fits && *count < pending.left() {
-                    *count += 1;
-                    total += 1;
-                    limit = limit.min(pending.job.limit);
-                }
-            }
-            if total == before {
-                return counts;
-            }
         }
     }
 }

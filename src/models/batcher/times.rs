@@ -1,35 +1,98 @@
 //! What is known of a graph's callers and run times, to tell whether waiting for a fuller batch pays.
 
-use std::thread::ThreadId;
 use std::time::Duration;
+
+use super::claim::Who;
 
 /// A caller that was not seen for so long is not waited for.
 const LATE: Duration = Duration::from_secs(1);
+/// A caller that was not seen for so long is as good as new.
+const FORGOTTEN: Duration = Duration::from_secs(10);
 /// A leader waits at most this part of the time of a run on one image.
 const PART: u32 = 4;
 /// Weight of the newest run in the averages.
 const NEWEST: f64 = 0.1;
 
-/// When callers were seen.
+/// What is known of the callers of a graph.
 #[derive(Debug, Default)]
-pub(super) struct Callers(Vec<(ThreadId, Duration)>);
+pub(super) struct Callers {
+    known: Vec<Caller>,
+    /// Number of the newest turn.
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct Caller {
+    who: Who,
+    seen: Duration,
+    /// Its last turn; that of the moment when it came if it had none.
+    served: u64,
+    /// Whether its last run failed.
+    suspect: bool,
+}
 
 impl Callers {
     /// A caller was here.
-    pub(super) fn saw(&mut self, caller: ThreadId, now: Duration) {
-        match self.0.iter_mut().find(|(known, _)| *known == caller) {
-            Some((_, seen)) => *seen = now,
+    pub(super) fn saw(&mut self, who: &Who, now: Duration) {
+        match self.known.iter_mut().find(|caller| caller.who == *who) {
+            Some(caller) => caller.seen = now,
             None => {
-                self.0.retain(|(_, seen)| now.saturating_sub(*seen) < LATE);
-                self.0.push((caller, now));
+                self.known
+                    .retain(|c| now.saturating_sub(c.seen) < FORGOTTEN);
+                self.known.push(Caller {
+                    who: who.clone(),
+                    seen: now,
+                    served: self.turn,
+                    suspect: false,
+                });
             }
         }
     }
 
     /// How many were here of late.
     pub(super) fn active(&self, now: Duration) -> usize {
-        let late = |seen: &Duration| now.saturating_sub(*seen) < LATE;
-        self.0.iter().filter(|(_, seen)| late(seen)).count()
+        let known = self.known.iter();
+        known
+            .filter(|caller| now.saturating_sub(caller.seen) < LATE)
+            .count()
+    }
+
+    fn find(&self, who: &Who) -> Option<&Caller> {
+        self.known.iter().find(|caller| caller.who == *who)
+    }
+
+    fn find_mut(&mut self, who: &Who) -> Option<&mut Caller> {
+        self.known.iter_mut().find(|caller| caller.who == *who)
+    }
+
+    /// The last turn of a caller.
+    pub(super) fn served(&self, who: &Who) -> u64 {
+        self.find(who).map_or(0, |caller| caller.served)
+    }
+
+    /// Another turn begins.
+    pub(super) fn next_turn(&mut self) {
+        self.turn += 1;
+    }
+
+    /// A caller is served in this turn.
+    pub(super) fn serve(&mut self, who: &Who) {
+        let turn = self.turn;
+        if let Some(caller) = self.find_mut(who) {
+            caller.served = turn;
+        }
+    }
+
+    /// Whether the last run of a caller failed: it would take others with it.
+    pub(super) fn is_suspect(&self, who: &Who) -> bool {
+        self.find(who).is_some_and(|caller| caller.suspect)
+    }
+
+    /// A run of this caller alone ended.
+    pub(super) fn judge(&mut self, who: &Who, failed: bool) {
+        if let Some(caller) = self.find_mut(who) {
+            caller.suspect = failed;
+        }
     }
 }
 
@@ -87,12 +150,14 @@ mod tests {
     #[test]
     fn callers_are_forgotten() {
         let mut callers = Callers::default();
-        let other = std::thread::spawn(|| {}).thread().id();
-        callers.saw(std::thread::current().id(), Duration::ZERO);
-        callers.saw(other, Duration::from_millis(600));
+        let [one, other] = ["one", "other"].map(|name| Who::Stream(name.into()));
+        callers.saw(&one, Duration::ZERO);
+        callers.saw(&other, Duration::from_millis(600));
         assert_eq!(callers.active(Duration::from_millis(900)), 2);
         assert_eq!(callers.active(Duration::from_millis(1100)), 1);
-        callers.saw(other, Duration::from_millis(1200));
+        callers.saw(&other, Duration::from_millis(1200));
         assert_eq!(callers.active(Duration::from_millis(1300)), 1);
+        callers.saw(&one, Duration::from_millis(1300));
+        assert_eq!(callers.active(Duration::from_millis(1300)), 2);
     }
 }

@@ -15,7 +15,7 @@ pub use layout::Layout;
 use nms::Candidate;
 
 use super::ModelError;
-use super::batcher::Images;
+use super::batcher::{Claim, Images};
 use super::config::{ClassNameOperation, InferenceConfig, Size};
 use super::package::{Package, RecommendedParameters};
 use super::prepare::{Placement, Preparation, Resizer};
@@ -156,12 +156,22 @@ impl Detector {
         images: &[Image],
         params: &DetectParams,
     ) -> Result<Vec<Detections>, ModelError> {
+        self.detect_for(None, images, params)
+    }
+
+    /// The same in the turn of a stream.
+    pub fn detect_for(
+        &self,
+        claim: Option<&Claim>,
+        images: &[Image],
+        params: &DetectParams,
+    ) -> Result<Vec<Detections>, ModelError> {
         let mut found = Vec::with_capacity(images.len());
         for (n, chunk) in images.chunks(self.max_batch()).enumerate() {
             let prepared = self
                 .prepare(chunk)
                 .map_err(|error| shifted(error, n * self.max_batch()))?;
-            let outputs = self.infer(&prepared)?;
+            let outputs = self.infer_for(claim, &prepared)?;
             found.extend(self.read(&outputs, &prepared, params)?);
         }
         Ok(found)
@@ -195,8 +205,16 @@ impl Detector {
 
     /// Runs the session, and nothing else: in batches with what other callers want of it now.
     pub fn infer(&self, prepared: &Prepared) -> Result<RawOutputs, ModelError> {
+        self.infer_for(None, prepared)
+    }
+
+    fn infer_for(
+        &self,
+        claim: Option<&Claim>,
+        prepared: &Prepared,
+    ) -> Result<RawOutputs, ModelError> {
         self.weights
-            .run(prepared.images.clone(), self.max_batch())
+            .run(prepared.images.clone(), self.max_batch(), claim)
             .map_err(|reason| self.failed(reason))
     }
 

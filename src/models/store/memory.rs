@@ -46,13 +46,23 @@ impl ModelStore {
 
     /// How the models in memory were used so far, all together.
     pub fn batches(&self) -> BatchFigures {
-        let mut seen = HashSet::new();
-        let loaded = self.in_memory();
-        let ready = loaded.iter().filter_map(|(_, slot)| slot.ready());
-        ready
-            .filter(|loaded| seen.insert(Arc::as_ptr(loaded.weights())))
-            .map(|loaded| loaded.weights().batches())
+        let each = self.batches_by_model().into_iter();
+        each.map(|(_, figures)| figures)
             .fold(BatchFigures::default(), BatchFigures::plus)
+    }
+
+    /// How each model in memory was used so far, by the first of the ids that share its weights.
+    pub fn batches_by_model(&self) -> Vec<(Arc<str>, BatchFigures)> {
+        let mut loaded = self.in_memory();
+        loaded.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut seen = HashSet::new();
+        let ready = loaded
+            .into_iter()
+            .filter_map(|(id, slot)| Some((id, slot.ready()?.weights().clone())));
+        ready
+            .filter(|(_, weights)| seen.insert(Arc::as_ptr(weights)))
+            .map(|(id, weights)| (id, weights.batches()))
+            .collect()
     }
 
     /// The models in memory.

@@ -32,6 +32,7 @@ impl From<ColorError> for BlockError {
 
 /// What the specs of blocks that draw in the colours of a palette share.
 pub const COLORED: BlockSpec = BlockSpec {
+    stateless: true,
     family: Family::Visualization,
     outputs: &[output("image", &[kind::IMAGE])],
     literal_check: Some(palette_problems),

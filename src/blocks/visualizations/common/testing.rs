@@ -165,6 +165,7 @@ pub fn run_again(
         step: "step",
         stream: &stream,
         services: &services,
+        claim: None,
     };
     block.run(&Inputs::new(spec, &values), &cx)
 }

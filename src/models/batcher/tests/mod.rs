@@ -1,5 +1,7 @@
 //! Who is in a batch with whom, who is next, and what the failure of one does to the others.
 
+mod fairness;
+
 use std::thread::{JoinHandle, sleep};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -78,6 +80,10 @@ impl Bench {
 
     /// A caller with these images, once it is in the queue or leads.
     fn call(&self, images: &[f32], limit: usize) -> Answer {
+        self.call_for(None, images, limit)
+    }
+
+    fn call_for(&self, claim: Option<Claim>, images: &[f32], limit: usize) -> Answer {
         let batcher = self.batcher.clone();
         let images = Images {
             shape: SHAPE,
@@ -89,7 +95,7 @@ impl Bench {
             (state.queue.len(), !state.led)
         };
         let caller = std::thread::spawn(move || {
-            let rows = batcher.run(images, limit)?;
+            let rows = batcher.run(images, limit, claim.as_ref())?;
             Ok(rows.iter().map(|r| r.outputs.values[r.index]).collect())
         });
         while !self.has_come(before, idle) {
@@ -219,19 +225,87 @@ fn a_job_of_several_runs_ends_with_its_first_error() {
 }
 
 #[test]
-fn a_leader_that_panics_takes_only_its_batch_with_it() {
+fn a_run_that_panics_fails_only_whose_image_it_was() {
     let bench = Bench::new(None);
-    let first = bench.call(&[1.0], 2);
-    let fatal = bench.call(&[FATAL], 2);
-    let beside = bench.call(&[2.0], 2);
-    let behind = bench.call(&[3.0], 2);
-    bench.permit(3);
+    let first = bench.call(&[1.0], 8);
+    let fatal = bench.call(&[FATAL], 8);
+    let beside = bench.call(&[2.0], 8);
+    let behind = bench.call(&[3.0], 8);
+    bench.permit(6);
     assert_eq!(done(first), [2.0]);
-    assert!(fatal.join().is_err(), "the leader itself panics");
-    assert!(beside.join().unwrap().unwrap_err().contains("panicked"));
+    assert!(fatal.join().unwrap().unwrap_err().contains("panicked"));
+    assert_eq!(done(beside), [4.0]);
     assert_eq!(done(behind), [6.0]);
-    bench.permit(1);
+    let ran: Vec<Vec<f32>> = bench.ran.try_iter().collect();
+    let apart = [vec![FATAL], vec![2.0], vec![3.0]];
+    assert_eq!(ran[0], [1.0]);
+    assert_eq!(ran[1], [FATAL, 2.0, 3.0]);
+    assert_eq!(ran[2..], apart);
+    assert_eq!(done(bench.call_ready(&[4.0])), [8.0], "the graph goes on");
+    assert_eq!(bench.batcher.figures().failures, 2);
+}
+
+#[test]
+fn a_leader_that_panics_leaves_nobody_waiting() {
+    let bench = Bench::new(None);
+    let first = bench.call(&[1.0], 8);
+    let followers = [[2.0], [3.0]].map(|images| bench.call(&images, 8));
+    // Without permits to come, the next run panics outside of the graph's own answer.
+    let broken = {
+        let batcher = bench.batcher.clone();
+        std::thread::spawn(move || {
+            let mut lead = Lead {
+                batcher: &batcher,
+                parts: Vec::new(),
+            };
+            lead.parts = lock(&batcher.state).take(Duration::ZERO);
+            panic!("the leader dies");
+        })
+    };
+    assert!(broken.join().is_err());
+    for follower in followers {
+        let reason = follower.join().unwrap().unwrap_err();
+        assert!(reason.contains("leader"), "{reason}");
+    }
+    bench.permit(2);
+    assert_eq!(done(first), [2.0]);
     assert_eq!(done(bench.call_ready(&[4.0])), [8.0]);
+}
+
+#[test]
+fn whose_run_failed_is_alone_until_one_succeeds() {
+    let bench = Bench::new(None);
+    let claim = |name: &str| Some(Claim::new(name.into(), None));
+    let round = |image: f32| {
+        let held = bench.call_for(claim("held"), &[1.0], 8);
+        let bad = bench.call_for(claim("bad"), &[image], 8);
+        let good = bench.call_for(claim("good"), &[3.0], 8);
+        let also = bench.call_for(claim("also"), &[4.0], 8);
+        bench.permit(8);
+        done(held);
+        let failed = bad.join().unwrap().is_err();
+        done(good);
+        done(also);
+        bench
+            .batcher
+            .graph
+            .lock()
+            .unwrap()
+            .permits
+            .try_iter()
+            .count();
+        let mut ran: Vec<usize> = bench.ran.try_iter().map(|images| images.len()).collect();
+        ran.sort();
+        (failed, ran)
+    };
+    assert_eq!(
+        round(BAD),
+        (true, vec![1, 1, 1, 1, 3]),
+        "all fail, then each alone"
+    );
+    assert_eq!(round(BAD), (true, vec![1, 1, 2]), "it fails by itself");
+    assert_eq!(round(2.0), (false, vec![1, 1, 2]), "it is still alone");
+    assert_eq!(round(2.0), (false, vec![1, 3]), "it is one of them again");
 }
 
 impl Bench {
@@ -244,7 +318,7 @@ impl Bench {
             data: Arc::new(images.iter().flat_map(|x| [*x, *x]).collect()),
         };
         std::thread::spawn(move || {
-            let rows = batcher.run(images, 8)?;
+            let rows = batcher.run(images, 8, None)?;
             Ok(rows.iter().map(|r| r.outputs.values[r.index]).collect())
         })
     }
@@ -279,7 +353,7 @@ fn images_of_another_size_are_not_mixed_in() {
             count: 1,
             data: Arc::new(vec![7.0; 4]),
         };
-        batcher.run(images, 8).map(|rows| rows.len())
+        batcher.run(images, 8, None).map(|rows| rows.len())
     });
     while lock(&bench.batcher.state).queue.len() < 2 {
         sleep(Duration::from_millis(1));
@@ -311,9 +385,7 @@ fn a_leader_waits_for_callers_that_are_known_if_batches_pay() {
     lock(&bench.batcher.state)
         .times
         .note(1, Duration::from_secs(8));
-    lock(&bench.batcher.state)
-        .callers
-        .saw(std::thread::current().id(), now);
+    lock(&bench.batcher.state).callers.saw(&Who::of(None), now);
     let one = bench.call_ready(&[2.0]);
     let two = std::thread::spawn(move || {
         due.recv().unwrap();
@@ -322,7 +394,7 @@ fn a_leader_waits_for_callers_that_are_known_if_batches_pay() {
             count: 1,
             data: Arc::new(vec![3.0; 2]),
         };
-        batcher.run(images, 8).map(|rows| rows.len())
+        batcher.run(images, 8, None).map(|rows| rows.len())
     });
     while !lock(&bench.batcher.state).led {
         sleep(Duration::from_millis(1));
@@ -354,6 +426,7 @@ fn many_callers_all_get_their_own_rows_and_none_starves() {
                             data: Arc::new(data),
                         },
                         5,
+                        None,
                     );
                     let rows = rows.unwrap();
                     let got: Vec<f32> = rows
