@@ -153,6 +153,11 @@ impl<O> Job<O> {
         self.due.is_some_and(|due| now > due)
     }
 
+    /// How long its images are still worth a first run; `None` is for ever.
+    pub(super) fn slack(&self, now: Duration) -> Option<Duration> {
+        self.due.map(|due| due.saturating_sub(now))
+    }
+
     /// An image of it is in a batch; the time that it waited, if it is the first.
     pub(super) fn begin(&self, now: Duration) -> Option<Duration> {
         let mut progress = lock(&self.progress);

@@ -99,7 +99,7 @@ impl<O> State<O> {
     pub(super) fn take(&mut self, now: Duration) -> Vec<Part<O>> {
         self.drop_late(now);
         self.order();
-        let counts = self.share();
+        let counts = self.share(now);
         let mut parts = Vec::new();
         let mut rest = Vec::new();
         let waiting = std::mem::take(&mut self.queue);
@@ -128,8 +128,9 @@ impl<O> State<O> {
     }
 
     /// How many images of each job the next batch has: of a caller only those of its first job. A
-    /// caller whose last run failed is alone.
-    fn share(&self) -> Vec<usize> {
+    /// caller whose last run failed is alone. A batch gets no fuller than lets everybody in it have
+    /// the result as soon after the time that the images are worth a run as a run of their own would.
+    fn share(&self, now: Duration) -> Vec<usize> {
         let mut counts = vec![0; self.queue.len()];
         let Some(front) = self.queue.front() else {
             return counts;
@@ -138,17 +139,22 @@ impl<O> State<O> {
         let alone = self.apart || self.callers.is_suspect(&front.job.who);
         let together = if alone { 1 } else { self.queue.len() };
         let turns = self.turns();
+        let mut slack = front.job.slack(now).unwrap_or(Duration::MAX);
         loop {
             let before = total;
             let jobs = self.queue.iter().zip(&turns).zip(&mut counts);
-            for ((pending, turn), count) in jobs.take(together) {
-                let fits = pending.job.images.shape == front.job.images.shape
+            for (at, ((pending, turn), count)) in jobs.take(together).enumerate() {
+                let own = pending.job.slack(now).unwrap_or(Duration::MAX);
+                let in_time = at == 0 || self.times.extra(total + 1) <= slack.min(own);
+                let fits = in_time
+                    && pending.job.images.shape == front.job.images.shape
                     && turn.0 == 0
                     && (alone || !self.callers.is_suspect(&pending.job.who))
                     && total < limit.min(pending.job.limit);
                 if fits && *count < pending.left() {
                     *count += 1;
                     total += 1;
+                    slack = slack.min(own);
                     limit = limit.min(pending.job.limit);
                 }
             }
@@ -156,5 +162,44 @@ impl<O> State<O> {
                 return counts;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::models::batcher::claim::Who;
+    use crate::models::batcher::job::{Images, Job};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A queue of jobs of one image each that are due after so long; a run takes 40 ms an image.
+    fn queue(due: &[u32]) -> State<()> {
+        let mut state = State::default();
+        state.times.note(1, 40 * MS);
+        state.times.note(4, 160 * MS);
+        for (i, due) in due.iter().enumerate() {
+            let images = Images {
+                data: vec![0.0].into(),
+                count: 1,
+                shape: [1, 1, 1],
+            };
+            let who = Who::Stream(format!("{i}").into());
+            let job = Job::new(images, 4, who, Duration::ZERO, Some(*due * MS));
+            let job = Arc::new(job);
+            state.queue.push_back(Pending { job, taken: 0 });
+        }
+        state
+    }
+
+    #[test]
+    fn a_batch_is_as_full_as_the_oldest_in_it_can_wait() {
+        let share = |due: &[u32]| queue(due).share(Duration::ZERO);
+        assert_eq!(share(&[500, 500, 500, 500]), [1, 1, 1, 1]);
+        assert_eq!(share(&[20, 500, 500, 500]), [1, 0, 0, 0]);
+        assert_eq!(share(&[50, 500, 500, 500]), [1, 1, 0, 0]);
+        assert_eq!(share(&[500, 20, 500, 500]), [1, 0, 1, 1]);
     }
 }

@@ -114,6 +114,15 @@ impl RunTimes {
         *average = Some(average.map_or(each, |old| old + NEWEST * (each - old)));
     }
 
+    /// How much longer a run on so many images takes than one on a single image; nothing as long as
+    /// runs of both kinds are not known.
+    pub(super) fn extra(&self, images: usize) -> Duration {
+        let (Some(alone), Some(together)) = (self.alone, self.together) else {
+            return Duration::ZERO;
+        };
+        Duration::try_from_secs_f64(together * images as f64 - alone).unwrap_or_default()
+    }
+
     /// How long a leader may wait for further images: no longer than one more image in the batch
     /// saves. Before runs of both kinds are known that is nothing; under load, images that came
     /// during a run make batches without any wait.
@@ -145,6 +154,17 @@ mod tests {
         assert_eq!(cheap.patience(), ms(10), "a quarter of a run");
         (0..200).for_each(|_| times.note(2, ms(100)));
         assert_eq!(times.patience(), Duration::ZERO, "batches cost more");
+    }
+
+    #[test]
+    fn a_fuller_batch_takes_longer() {
+        let ms = Duration::from_millis;
+        let mut times = RunTimes::default();
+        times.note(1, ms(40));
+        assert_eq!(times.extra(4), Duration::ZERO, "batches are not known");
+        times.note(4, ms(152));
+        assert_eq!(times.extra(4), ms(112));
+        assert_eq!(times.extra(1), Duration::ZERO);
     }
 
     #[test]
