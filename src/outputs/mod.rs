@@ -73,12 +73,15 @@ pub struct Outputs {
     released: AtomicBool,
 }
 
+/// A file as it is wanted, and who writes it.
+type Writing<S, W> = (S, Arc<Worker<W>>);
+
 /// The outputs that there are now.
 #[derive(Default)]
 struct Active {
     events: Vec<Arc<Events>>,
-    lines: Option<(LinesSpec, Arc<Worker<Lines>>)>,
-    film: Option<(FilmSpec, Arc<Worker<Films>>)>,
+    lines: Option<Writing<LinesSpec, Lines>>,
+    film: Option<Writing<FilmSpec, Films>>,
     preview: Option<PictureSpec>,
     rtsp: Option<PictureSpec>,
 }
@@ -127,17 +130,19 @@ impl Outputs {
         let old = self.active();
         let new = Active {
             events: spec.events.iter().map(|s| self.events(&old, s)).collect(),
-            lines: spec.lines.as_ref().map(|s| self.lines(&old, s)),
-            film: spec.film.as_ref().map(|s| self.film(&old, s)),
+            lines: spec
+                .lines
+                .as_ref()
+                .map(|spec| self.file(&old.lines, spec, "jsonl", Lines::new)),
+            film: spec
+                .film
+                .as_ref()
+                .map(|spec| self.file(&old.film, spec, "film", Films::new)),
             preview: spec.preview.clone(),
             rtsp: spec.rtsp.clone(),
         };
-        let stays = |worker: &Arc<Worker<Lines>>| same(new.lines.as_ref(), worker);
-        let lines = old.lines.as_ref().map(|(_, worker)| worker);
-        let lines = lines.filter(|worker| !stays(worker)).cloned();
-        let stays = |worker: &Arc<Worker<Films>>| same(new.film.as_ref(), worker);
-        let film = old.film.as_ref().map(|(_, worker)| worker);
-        let film = film.filter(|worker| !stays(worker)).cloned();
+        let lines = gone(&old.lines, &new.lines);
+        let film = gone(&old.film, &new.film);
         let new = Arc::new(new);
         *lock(&self.active) = new.clone();
         if let Some(worker) = lines {
@@ -158,21 +163,18 @@ impl Outputs {
         same.cloned().unwrap_or_else(new)
     }
 
-    fn lines(&self, old: &Active, spec: &LinesSpec) -> (LinesSpec, Arc<Worker<Lines>>) {
-        let same = old.lines.as_ref().filter(|(own, _)| own == spec);
+    /// The writer of a file: the one there is, if it is to write the same.
+    fn file<S: Clone + PartialEq, W: worker::Write>(
+        &self,
+        old: &Option<Writing<S, W>>,
+        spec: &S,
+        kind: &str,
+        writer: impl FnOnce(S) -> W,
+    ) -> Writing<S, W> {
+        let same = old.as_ref().filter(|(own, _)| own == spec);
         let new = || {
-            let name = format!("jsonl:{}", self.stream);
-            let worker = Worker::new(name, Lines::new(spec.clone()), self.conduct.strict);
-            (spec.clone(), Arc::new(worker))
-        };
-        same.cloned().unwrap_or_else(new)
-    }
-
-    fn film(&self, old: &Active, spec: &FilmSpec) -> (FilmSpec, Arc<Worker<Films>>) {
-        let same = old.film.as_ref().filter(|(own, _)| own == spec);
-        let new = || {
-            let name = format!("film:{}", self.stream);
-            let worker = Worker::new(name, Films::new(spec.clone()), self.conduct.strict);
+            let name = format!("{kind}:{}", self.stream);
+            let worker = Worker::new(name, writer(spec.clone()), self.conduct.strict);
             (spec.clone(), Arc::new(worker))
         };
         same.cloned().unwrap_or_else(new)
@@ -396,9 +398,14 @@ impl Outputs {
     }
 }
 
-/// Whether this worker is the one of the new outputs too.
-fn same<S, W: worker::Write>(new: Option<&(S, Arc<Worker<W>>)>, old: &Arc<Worker<W>>) -> bool {
-    new.is_some_and(|(_, worker)| Arc::ptr_eq(worker, old))
+/// The worker of the old outputs, unless the new ones have it too.
+fn gone<S, W: worker::Write>(
+    old: &Option<Writing<S, W>>,
+    new: &Option<Writing<S, W>>,
+) -> Option<Arc<Worker<W>>> {
+    let (_, old) = old.as_ref()?;
+    let stays = new.as_ref().is_some_and(|(_, new)| Arc::ptr_eq(new, old));
+    (!stays).then(|| old.clone())
 }
 
 impl Drop for Outputs {

@@ -194,11 +194,7 @@ fn filter(caps: &gst::Caps) -> Result<gst::Element, WebrtcError> {
 /// Makes an element.
 pub(super) fn make(element: &str) -> Result<gst::Element, WebrtcError> {
     gst::ElementFactory::make(element).build().map_err(|_| {
-        let package = match element {
-            "webrtcbin" => "gstreamer1.0-plugins-bad",
-            "vp8enc" => "gstreamer1.0-plugins-good",
-            other => package_of_element(other),
-        };
+        let package = package_of_element(element);
         WebrtcError::host(format!(
             "the GStreamer element {element} is missing; install {package}"
         ))
