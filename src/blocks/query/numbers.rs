@@ -344,8 +344,9 @@ mod tests {
             ("Multiply", json!(3), json!(-3), "-9"),
             ("Multiply", json!(-2.5), json!(3), "-7.5"),
             ("Multiply", json!(2), json!(true), "2"),
-            ("Multiply", json!("2"), json!(3), "6.0"),
-            ("Multiply", json!(true), json!(3), "3.0"),
+            ("Multiply", json!("2"), json!(3), "6"),
+            ("Multiply", json!("2.5"), json!(3), "7.5"),
+            ("Multiply", json!(true), json!("ab"), "'ab'"),
             (
                 "Multiply",
                 json!("2"),
