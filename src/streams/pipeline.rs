@@ -72,8 +72,8 @@ impl Observer for Common {
             Notice::Event(Event::Changed(format)) => {
                 tracing::info!(%stream, source = number, ?format, "pictures changed");
             }
-            Notice::Event(Event::Lost(error)) => {
-                tracing::warn!(%stream, source = number, %error, "source lost; trying again");
+            Notice::Event(Event::Lost { error, reconnect }) => {
+                tracing::warn!(%stream, source = number, "{error}; {reconnect}");
             }
             Notice::Event(Event::Recovered { attempts, outage }) => {
                 tracing::warn!(%stream, source = number, attempts, ?outage, "source is back");

@@ -58,7 +58,7 @@ const BACK: Duration = Duration::from_secs(5);
 fn until_lost(source: &Source) -> SourceError {
     loop {
         match next(source).unwrap() {
-            Event::Lost(error) => return error,
+            Event::Lost { error, .. } => return error,
             Event::Frame(_) => {}
             other => panic!("{other:?}"),
         }
