@@ -172,8 +172,7 @@ impl Job<'_> {
             .args
             .http
             .map(|address| {
-                let router =
-                    operation::alone(process.clone()).merge(streams::routes(table.clone()));
+                let router = operation::alone(process.clone()).merge(streams::alone(table.clone()));
                 Server::start(address, router, Listening::default())
             })
             .transpose()?;
