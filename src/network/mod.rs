@@ -8,6 +8,7 @@
 //! once per redirect.
 
 pub mod address;
+pub mod listen;
 mod resolver;
 
 pub use resolver::{CheckedResolver, HostRefused, Lookup, SystemLookup};

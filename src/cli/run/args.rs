@@ -16,12 +16,12 @@ use crate::delivery::Request;
 use crate::delivery::jsonl::Rotation;
 use crate::delivery::video::series::{Cut, FilmPlan};
 use crate::delivery::webhook::Condition;
+use crate::network::listen;
 use crate::outputs::{
     EventsSpec, FilmSpec, LinesSpec, OutputsSpec, PictureSpec, file_name, named, wrong_scheme,
 };
 use crate::streams::CanaryUntil;
 
-/// Arguments of `millrace run`.
 /// A number of bytes, as in 500MB.
 fn size(text: &str) -> Result<u64, String> {
     match text.parse() {
@@ -30,6 +30,7 @@ fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Arguments of `millrace run`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
 millrace run people.json --source clip.mp4 --output out --video out/annotated.mp4\n  \
@@ -59,7 +60,6 @@ pub struct RunArgs {
     /// Folder for results: `results.jsonl`, or `<stream>.jsonl` for several sources.
     #[arg(long, value_name = "DIR")]
     pub(super) output: Option<PathBuf>,
-    /// Write pictures in outputs as base64 JPEG into results and events too.
     /// Put a file of results aside before it has more bytes than that (500MB, 2GB), as
     /// `results.jsonl.1` and so on; it grows without end otherwise.
     #[arg(long, value_parser = size, value_name = "SIZE", requires = "output")]
@@ -67,6 +67,7 @@ pub struct RunArgs {
     /// Files of results put aside that stay; the oldest are removed.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(0..=999), value_name = "N", requires = "output_rotate")]
     pub(super) output_keep: u16,
+    /// Write pictures in outputs as base64 JPEG into results and events too.
     #[arg(long)]
     pub(super) include_images: bool,
     /// Post each result to this address, in order, with retries.
@@ -131,7 +132,7 @@ pub struct RunArgs {
     pub(super) canary_until: CanaryUntil,
     /// Tell over HTTP how fresh everything is, e.g. at 127.0.0.1:9001, and show the picture: `/streams`
     /// in a browser.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_parser = listen::address, value_name = "ADDRESS:PORT")]
     pub(super) http: Option<SocketAddr>,
     #[command(flatten)]
     pub(super) rtsp: RtspArgs,
@@ -202,11 +203,11 @@ impl RunArgs {
             }),
             with_images: self.include_images,
             append: false,
-        });
             rotation: self.output_rotate.map(|bytes| Rotation {
                 bytes,
                 keep: usize::from(self.output_keep),
             }),
+        });
         let film = self.video.as_ref().map(|path| FilmSpec {
             plan: FilmPlan {
                 path: named(path, several.then_some(stream)),

@@ -173,7 +173,7 @@ impl Job<'_> {
             .http
             .map(|address| {
                 let router = operation::alone(process.clone()).merge(streams::alone(table.clone()));
-                Server::start(address, router, Listening::default())
+                Server::start(&[address], router, Listening::default())
             })
             .transpose()?;
         if let Some(server) = &server {
