@@ -177,8 +177,7 @@ impl Chain {
             provenance,
             image_input,
         } = definition;
-        let stamp = provenance.stamp();
-        engine.name_definition(stamp.to_json(stamp.fetched_at));
+        engine.name_definition(provenance.on_requests(None));
         let plan = engine.plan().clone();
         let (assembler, stages) = engine.into_stages();
         let kept = previous.map(|(_, old)| PlanDifference::between(&old.plan, &plan).kept);
