@@ -5,6 +5,8 @@
 
 #[path = "sinks/naming.rs"]
 mod naming;
+#[path = "sinks/offline.rs"]
+mod offline;
 #[path = "sinks/peers.rs"]
 mod peers;
 #[path = "sinks/platform.rs"]

@@ -9,8 +9,10 @@
 
 pub mod address;
 pub mod listen;
+mod platform;
 mod resolver;
 
+pub use platform::PlatformPlaces;
 pub use resolver::{CheckedResolver, HostRefused, Lookup, SystemLookup};
 
 use std::error::Error;
