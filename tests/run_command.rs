@@ -272,7 +272,6 @@ fn a_camera_feeds_a_receiver_goes_away_and_comes_back() {
         "yard",
     ])
     .args(["--webhook", &receiver.url("/events?token=hush")])
-    .env("NO_COLOR", "1")
     .arg("--output")
     .arg(folder.path())
     .spawn()
@@ -292,6 +291,7 @@ fn a_camera_feeds_a_receiver_goes_away_and_comes_back() {
         "secrets shown: {said}"
     );
     assert!(said.contains("reconnects 1"), "{said}");
+    assert!(!said.contains('\x1b'), "colours in a pipe: {said}");
     // One warning of the loss: which stream, which camera, why, and what follows.
     let warned: Vec<&str> = said
         .lines()
