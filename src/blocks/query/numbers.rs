@@ -347,9 +347,10 @@ mod tests {
             ("Multiply", json!("2"), json!(3), "6"),
             ("Multiply", json!("2.5"), json!(3), "7.5"),
             ("Multiply", json!(true), json!("ab"), "'ab'"),
+            ("Multiply", json!("2"), json!("ab"), "'abab'"),
             (
                 "Multiply",
-                json!("2"),
+                json!("2.5"),
                 json!("ab"),
                 "!InvalidInputTypeError",
             ),

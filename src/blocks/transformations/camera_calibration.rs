@@ -323,7 +323,12 @@ mod tests {
             .unwrap();
         let image = row[0].as_image().unwrap();
         assert!(image.video().is_none() && (image.width(), image.height()) == (4, 4));
-        let mut unknown = Bench::new(&BLOCK, &fields[1..]);
-        assert!(unknown.run(&[("image", frame("v", 3, None))]).is_err());
+        let unknown = Bench::new(&BLOCK, &fields[1..]).run(&[("image", frame("v", 3, None))]);
+        let black = unknown.unwrap()[0].as_image().unwrap().pixels().clone();
+        assert!(black.data.iter().all(|byte| *byte == 0));
+        let mut fisheye = fields[1..].to_vec();
+        fisheye.push(("use_fisheye_model", json!(true)));
+        let mut fisheye = Bench::new(&BLOCK, &fisheye);
+        assert!(fisheye.run(&[("image", frame("v", 3, None))]).is_err());
     }
 }

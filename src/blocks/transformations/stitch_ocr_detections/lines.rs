@@ -302,7 +302,7 @@ mod tests {
             text: text.into(),
             sides: [x, 0.0, x + 10.0, 10.0],
         };
-        let glyphs = || vec![glyph("a", 0.0), glyph("b", 30.0), glyph("c", 30.0)];
+        let glyphs = || vec![glyph("a", 0.0), glyph("b", 12.0), glyph("c", 12.0)];
         let forward = by_gaps(glyphs(), Direction::LeftToRight, "", 1.0);
         let backward = by_gaps(glyphs(), Direction::RightToLeft, "", 1.0);
         assert_eq!((&*forward, &*backward), ("abc", "cba"));
