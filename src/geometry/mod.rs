@@ -6,6 +6,7 @@ pub mod anchor;
 pub mod line;
 pub mod overlap;
 pub mod polygon;
+pub(crate) mod polygon_fill;
 pub mod zone;
 
 pub use anchor::Anchor;

@@ -3,12 +3,7 @@
 //! A point is inside if its nearest pixel (halves to even) is drawn. Parts of a polygon at negative
 //! coordinates do not exist. A zone keeps the runs of drawn pixels of each row, a few bytes a row.
 
-use opencv::core::{
-    CV_8UC1, Mat, MatExprTraitConst, MatTraitConst, MatTraitConstManual, Point, Scalar, Vector,
-};
-use opencv::imgproc;
-
-use super::GeometryError;
+use super::{GeometryError, polygon_fill};
 use crate::values::Value;
 use crate::values::python::round_half_even;
 
@@ -41,30 +36,17 @@ impl Zone {
         if width < 1.0 || height < 1.0 {
             return Ok(Self::default());
         }
-        // OpenCV refuses nothing here: the canvas is not empty and the polygon has three points.
-        Self::draw(points, width as i32, height as i32).map_err(|_| GeometryError::BadPoint)
+        Ok(Self::draw(points, width as usize, height as usize))
     }
 
-    fn draw(points: &[[f64; 2]], width: i32, height: i32) -> opencv::Result<Self> {
-        let mut canvas = Mat::zeros(height, width, CV_8UC1)?.to_mat()?;
-        let outline: Vector<Point> = points
-            .iter()
-            .map(|p| Point::new(p[0] as i32, p[1] as i32))
-            .collect();
-        let outlines: Vector<Vector<Point>> = Vector::from_iter([outline]);
-        imgproc::fill_poly(
-            &mut canvas,
-            &outlines,
-            Scalar::all(1.0),
-            imgproc::LINE_8,
-            0,
-            Point::default(),
-        )?;
+    fn draw(points: &[[f64; 2]], width: usize, height: usize) -> Self {
+        let outline: Vec<[i32; 2]> = points.iter().map(|p| p.map(|v| v as i32)).collect();
+        let pixels = polygon_fill::filled(&outline, [width, height], [0, 0, width, height]);
         let mut zone = Self::default();
-        for row in canvas.data_bytes()?.chunks_exact(canvas.cols() as usize) {
+        for row in pixels.chunks_exact(width) {
             zone.push_row(row);
         }
-        Ok(zone)
+        zone
     }
 
     fn push_row(&mut self, row: &[u8]) {

@@ -80,11 +80,11 @@ pub(super) fn wrong_kinds(
 
 /// A value where a step is meant.
 pub(super) fn takes_no_data(step: &Step, field: &str, selector: &Selector) -> WorkflowError {
-    let message = format!(
-        "step $steps.{}: field `{field}` takes steps, but {selector} is data",
-        step.name
-    );
-    WorkflowError::new(ErrorClass::ReferenceType, CONSTRUCTION, message)
+    let details = format!("field `{field}` takes steps, but {selector} is data");
+    WorkflowError {
+        class: ErrorClass::ReferenceType,
+        ..wrong_structure(step, field, details)
+    }
 }
 
 /// An output that shows nothing.

@@ -335,13 +335,14 @@ mod tests {
         ] {
             assert!(!whole.data.contains_key(absent), "{absent}");
         }
-        assert_eq!(whole.cell(column::PARENT_ID, 1), Some(&"crop".into()));
+        let parent = |set: &Detections, row| {
+            let cell = set.cell(column::PARENT_ID, row);
+            cell.and_then(Value::as_str).map(str::to_owned)
+        };
+        assert_eq!(parent(&whole, 1).as_deref(), Some("crop"));
         // Without a row on the first crop each row has a parent of its own.
         let whole = of(vec![empty, child]);
-        assert_ne!(
-            whole.cell(column::PARENT_ID, 0),
-            whole.cell(column::PARENT_ID, 1)
-        );
+        assert_ne!(parent(&whole, 0), parent(&whole, 1));
     }
 
     #[test]

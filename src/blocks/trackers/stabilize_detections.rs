@@ -148,11 +148,12 @@ impl Stream {
         for motion in self.motions.values_mut() {
             motion.measured = false;
         }
-        for (row, &id) in ids.iter().enumerate() {
-            // Of several rows with one id the last is measured.
-            let Some(known) = self.rows.get(&id).filter(|_| !ids[row + 1..].contains(&id)) else {
+        for (first, &id) in ids.iter().enumerate() {
+            let Some(known) = self.rows.get(&id).filter(|_| !ids[..first].contains(&id)) else {
                 continue;
             };
+            // Of several rows with one id the last is measured, in the place of the first.
+            let row = ids.iter().rposition(|other| *other == id).unwrap_or(first);
             let window = self.window.ok_or_else(|| {
                 BlockError::failed("field `smoothing_window_size` must not be negative")
             })?;
