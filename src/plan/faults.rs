@@ -78,6 +78,15 @@ pub(super) fn wrong_kinds(
     WorkflowError::new(ErrorClass::ReferenceType, CONSTRUCTION, message)
 }
 
+/// A value where a step is meant.
+pub(super) fn takes_no_data(step: &Step, field: &str, selector: &Selector) -> WorkflowError {
+    let details = format!("field `{field}` takes steps, but {selector} is data");
+    WorkflowError {
+        class: ErrorClass::ReferenceType,
+        ..wrong_structure(step, field, details)
+    }
+}
+
 /// An output that shows nothing.
 pub(super) fn missing_output(name: &str, details: String) -> WorkflowError {
     let message = format!("output `{name}`: {details}");

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::faults::{
-    missing_output, missing_step, missing_target, unreachable_name, wrong_kinds, wrong_structure,
+    missing_output, missing_step, missing_target, takes_no_data, unreachable_name, wrong_kinds,
+    wrong_structure,
 };
 use super::{Branch, CONSTRUCTION, OutputSource, Source, StepOutput};
 use crate::blocks::{Field, Ty};
@@ -117,10 +118,7 @@ impl Graph {
                 }
                 let source = self.resolve(step, field, selector)?;
                 if takes_steps {
-                    return wrong(format!(
-                        "field `{}` takes steps, but {selector} is data",
-                        field.name
-                    ));
+                    return Err(takes_no_data(step, field.name, selector));
                 }
                 self.check_kinds(document, step, field, selector, &source)?;
                 if let Source::Step(other, _) = source {

@@ -11,6 +11,7 @@ pub mod codec;
 pub mod coordinates;
 pub mod deserialise;
 pub mod detections;
+pub mod hash_order;
 pub mod image;
 pub mod json_text;
 pub mod kind;

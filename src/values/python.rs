@@ -40,9 +40,7 @@ pub fn equal(a: &Value, b: &Value) -> bool {
         (V::List(x), V::List(y)) | (V::Tuple(x), V::Tuple(y)) => {
             x.len() == y.len() && x.iter().zip(y.iter()).all(|(x, y)| equal(x, y))
         }
-        (V::Dict(x), V::Dict(y)) => {
-            x.len() == y.len() && x.iter().all(|(k, v)| y.get(k).is_some_and(|w| equal(v, w)))
-        }
+        (V::Dict(x), V::Dict(y)) => dicts_equal(x, y),
         (V::Timestamp(x), V::Timestamp(y)) => {
             x.is_zoned() == y.is_zoned()
                 && if x.is_zoned() {
@@ -53,10 +51,15 @@ pub fn equal(a: &Value, b: &Value) -> bool {
         }
         (V::Array(x), V::Array(y)) => x.shape == y.shape && x.data == y.data,
         (V::Video(x), V::Video(y)) => x == y,
-        (V::Image(x), V::Image(y)) => x.same_pixels(y) || x.pixels() == y.pixels(),
+        // Pictures are equal to none but themselves.
+        (V::Image(x), V::Image(y)) => x.same_pixels(y),
         (V::Detections(x), V::Detections(y)) => detections_equal(x, y),
         _ => false,
     }
+}
+
+fn dicts_equal(x: &super::Dict, y: &super::Dict) -> bool {
+    x.len() == y.len() && x.iter().all(|(k, v)| y.get(k).is_some_and(|w| equal(v, w)))
 }
 
 fn detections_equal(x: &super::Detections, y: &super::Detections) -> bool {
@@ -65,6 +68,7 @@ fn detections_equal(x: &super::Detections, y: &super::Detections) -> bool {
         && x.confidence == y.confidence
         && x.class_id == y.class_id
         && x.tracker_id == y.tracker_id
+        && dicts_equal(&x.metadata, &y.metadata)
         && x.data.len() == y.data.len()
         && x.data.iter().all(|(name, column)| {
             y.data

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 
+use crate::values::hash_order::{HashOrder, number_hash};
 use crate::values::sequence::{self, Key};
 use crate::values::{Dict, Value, python};
 
@@ -108,9 +109,7 @@ impl Aggregate {
             Self::Avg(sum, count) => Value::Float(sum.as_f64().unwrap_or(f64::NAN) / *count as f64),
             Self::Max(best) | Self::Min(best) => best.clone().into(),
             Self::Count(count) => Value::Int(*count),
-            Self::Values(Tally::Distinct, seen) => {
-                Value::list(seen.values().map(|(value, _)| value.clone()).collect())
-            }
+            Self::Values(Tally::Distinct, seen) => Value::list(distinct(seen)),
             Self::Values(Tally::Number, seen) => Value::from(seen.len()),
             Self::Values(Tally::Counts, seen) => {
                 let counts = seen
@@ -138,6 +137,20 @@ fn note(seen: &mut IndexMap<Key, (Value, i64)>, value: &Value) -> Result<(), Str
     }
     seen.entry(key).or_insert_with(|| (value.clone(), 0)).1 += 1;
     Ok(())
+}
+
+/// The different values: numbers in the order in which the reference lists a set of them, others in
+/// the order of their arrival, as there is none that it keeps.
+fn distinct(seen: &IndexMap<Key, (Value, i64)>) -> Vec<Value> {
+    let values = || seen.values().map(|(value, _)| value);
+    let mut set = HashOrder::default();
+    for value in values() {
+        let Some(hash) = number_hash(value) else {
+            return values().cloned().collect();
+        };
+        set.add(hash, value.clone());
+    }
+    set.items().cloned().collect()
 }
 
 /// Keeps the value that lies further in this direction; the first one of equals.
@@ -237,6 +250,8 @@ mod tests {
             over("values_counts", &values).unwrap(),
             "{'1': 3, 'a': 1, 'ab': 1}"
         );
+        let numbers = [json!(9), json!(8.0), json!(1), json!(9.0)];
+        assert_eq!(over("distinct", &numbers).unwrap(), "[8.0, 9, 1]");
     }
 
     #[test]

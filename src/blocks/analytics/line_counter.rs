@@ -96,7 +96,7 @@ const MODEL: BlockSpec = BlockSpec {
     name: "Line Counter",
     family: Family::Analytics,
     about: "Counts tracked objects that cross a line, in both directions.",
-    check: Some(check),
+    literal_check: Some(check),
     ..BlockSpec::DEFAULT
 };
 

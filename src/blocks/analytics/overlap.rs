@@ -2,7 +2,8 @@
 //!
 //! # Inputs and outputs
 //! `predictions` → `overlaps`: the rows of all other classes whose centre lies strictly inside a box of
-//! `overlap_class_name` ("Center Overlap") or that touch one ("Any Overlap"), in their order.
+//! `overlap_class_name` ("Center Overlap") or that touch one ("Any Overlap"), in the order of
+//! the reference's set of rows (see `HashOrder`): their own as long as there are few rows.
 //!
 //! # State
 //! None.
@@ -18,6 +19,7 @@ use crate::blocks::{
 };
 use crate::row;
 use crate::values::detections::column;
+use crate::values::hash_order::HashOrder;
 use crate::values::kind;
 
 /// `roboflow_core/overlap@v1`
@@ -75,11 +77,23 @@ impl Block for Overlap {
             .filter(|&row| is_reference(row))
             .map(|row| detections.xyxy[row])
             .collect();
-        let overlaps = detections.filter(|row| {
-            let own = &detections.xyxy[row];
-            !is_reference(row) && references.iter().any(|reference| test(own, reference))
-        });
-        Ok(Output::One(row![overlaps]))
+        let mut others: Vec<usize> = (0..detections.len())
+            .filter(|r| !is_reference(*r))
+            .collect();
+        let mut found = HashOrder::default();
+        for reference in &references {
+            let mut overlapped = HashOrder::default();
+            others.retain(|&row| {
+                let hit = test(&detections.xyxy[row], reference);
+                if hit {
+                    overlapped.add(row as i64, row);
+                }
+                !hit
+            });
+            found = found.union(&overlapped);
+        }
+        let rows: Vec<usize> = found.items().copied().collect();
+        Ok(Output::One(row![detections.take(&rows)]))
     }
 }
 

@@ -84,7 +84,7 @@ const MODEL: BlockSpec = BlockSpec {
     family: Family::Analytics,
     about: "Tells how far the paths of tracked objects stray from a reference path.",
     outputs: &[output("path_deviation_detections", BOXES)],
-    check: Some(check),
+    literal_check: Some(check),
     ..BlockSpec::DEFAULT
 };
 

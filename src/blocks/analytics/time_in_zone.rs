@@ -68,7 +68,7 @@ pub static V1: BlockSpec = BlockSpec {
         REMOVE,
         RESET,
     ],
-    check: Some(|step| check(step, |value| Zone::from_value(value).map(|_| ()))),
+    literal_check: Some(|step| check(step, |value| Zone::from_value(value).map(|_| ()))),
     build: |_, _| Ok(Box::new(TimeInZone::new("metadata", false))),
     ..MODEL
 };
@@ -77,7 +77,7 @@ pub static V1: BlockSpec = BlockSpec {
 pub static V2: BlockSpec = BlockSpec {
     types: &["roboflow_core/time_in_zone@v2"],
     fields: &[INPUT_IMAGE, DETECTIONS, ZONE, ANCHOR, REMOVE, RESET],
-    check: Some(|step| check(step, |value| Zone::from_value(value).map(|_| ()))),
+    literal_check: Some(|step| check(step, |value| Zone::from_value(value).map(|_| ()))),
     build: |_, _| Ok(Box::new(TimeInZone::new("image", false))),
     ..MODEL
 };
@@ -86,7 +86,7 @@ pub static V2: BlockSpec = BlockSpec {
 pub static V3: BlockSpec = BlockSpec {
     types: &["roboflow_core/time_in_zone@v3"],
     fields: &[INPUT_IMAGE, DETECTIONS, ZONE, ANCHOR, REMOVE, RESET],
-    check: Some(|step| check(step, |value| Zone::all_from_value(value).map(|_| ()))),
+    literal_check: Some(|step| check(step, |value| Zone::all_from_value(value).map(|_| ()))),
     build: |_, _| Ok(Box::new(TimeInZone::new("image", true))),
     ..MODEL
 };

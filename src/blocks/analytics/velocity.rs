@@ -50,7 +50,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ],
     outputs: &[output("velocity_detections", BOXES)],
     engine: ">=1.0.0,<2.0.0",
-    check: Some(check),
+    literal_check: Some(check),
     build: |_, _| Ok(Box::<Velocity>::default()),
     ..BlockSpec::DEFAULT
 };

@@ -170,6 +170,9 @@ fn rolled_up(
     let mut out = table(&groups, sets, size, masks && !key_points);
     if key_points {
         groups::add_key_points(&mut out, &groups);
+    } else {
+        // Key points follow boxes only if the children say that they are key point detections.
+        out.data.retain(|name, _| !name.starts_with("keypoints_"));
     }
     Ok(out)
 }
@@ -222,13 +225,21 @@ fn table(
             out.fill_column(name, size.clone());
         }
     }
+    let fresh = || groups.iter().map(|_| new_id().into()).collect();
     for name in [column::PARENT_ID, column::INFERENCE_ID] {
         let first = sets.first().and_then(|set| set.cell(name, 0)).cloned();
-        out.fill_column(name, first.unwrap_or_else(|| new_id().into()));
+        match first {
+            _ if !out.data.contains_key(name) => {}
+            Some(first) => out.fill_column(name, first),
+            None => out.set_column(name, fresh()),
+        }
     }
-    let ids = groups.iter().map(|_| new_id().into()).collect();
-    out.set_column(column::DETECTION_ID, ids);
-    out.fill_column(column::PREDICTION_TYPE, "instance-segmentation".into());
+    if out.data.contains_key(column::DETECTION_ID) {
+        out.set_column(column::DETECTION_ID, fresh());
+    }
+    if out.data.contains_key(column::PREDICTION_TYPE) {
+        out.fill_column(column::PREDICTION_TYPE, "instance-segmentation".into());
+    }
     out
 }
 
@@ -304,6 +315,34 @@ mod tests {
         assert_eq!(whole.masks.as_ref().unwrap()[0].width(), 320);
         let far = roll_up(&[], parents(&TWO), vec![leaf(0), leaf(40)]).unwrap();
         assert_eq!(far.len(), 2);
+    }
+
+    #[test]
+    fn columns_that_no_child_has_are_not_made_up() {
+        let mut child = boxes(&[([1.0, 2.0, 9.0, 9.0], 0.5), ([20.0, 2.0, 29.0, 9.0], 0.5)]);
+        child.data.shift_remove(column::PREDICTION_TYPE);
+        child.data.shift_remove(column::INFERENCE_ID);
+        let points = Value::from_json(&json!([[1.0, 5.0]]));
+        child.fill_column(column::KEYPOINTS_XY, points);
+        child.fill_column(column::PARENT_ID, "crop".into());
+        let empty = Detections::empty();
+        let of = |sets| roll_up(&[], parents(&TWO), sets).unwrap();
+        let whole = of(vec![child.clone(), empty.clone()]);
+        for absent in [
+            column::PREDICTION_TYPE,
+            column::INFERENCE_ID,
+            column::KEYPOINTS_XY,
+        ] {
+            assert!(!whole.data.contains_key(absent), "{absent}");
+        }
+        let parent = |set: &Detections, row| {
+            let cell = set.cell(column::PARENT_ID, row);
+            cell.and_then(Value::as_str).map(str::to_owned)
+        };
+        assert_eq!(parent(&whole, 1).as_deref(), Some("crop"));
+        // Without a row on the first crop each row has a parent of its own.
+        let whole = of(vec![empty, child]);
+        assert_ne!(parent(&whole, 0), parent(&whole, 1));
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::values::{Value, kind};
 
 const EMA: &str = "Exponential Moving Average (EMA)";
 const SMA: &str = "Simple Moving Average (SMA)";
+const WINDOW: &str = "Sliding Window";
 
 /// `roboflow_core/identify_changes@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -40,7 +41,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     fields: &[
         Field::optional(
             "strategy",
-            &[Ty::OneOf(&[EMA, SMA, "Sliding Window"])],
+            &[Ty::OneOf(&[EMA, SMA, WINDOW])],
             r#""Exponential Moving Average (EMA)""#,
         )
         .about("How averages run.")
@@ -106,12 +107,15 @@ impl Block for IdentifyChanges {
     fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
         let newest = normalised(embedding(inputs, "embedding")?);
         let threshold = inputs.float("threshold_percentile")?;
-        let update = match inputs.text("strategy")? {
-            EMA => Update::Exponential(inputs.float("smoothing_factor")?),
-            SMA => Update::Simple,
-            _ => Update::Window(window_size(inputs)?),
-        };
         let seen = self.streams.get(cx.stream, Seen::default);
+        // The first sample needs no parameters.
+        let update = match inputs.text("strategy")? {
+            EMA if seen.embeddings.is_some() => {
+                Update::Exponential(inputs.float("smoothing_factor")?)
+            }
+            WINDOW if seen.embeddings.is_some() => Update::Window(window_size(inputs)?),
+            _ => Update::Simple,
+        };
         check_length(seen.embeddings.as_ref().map(|e| &e.mean), &newest)?;
         let warming = seen.samples < inputs.int("warmup")?;
         let z = seen.z_score(&newest, update);
@@ -149,6 +153,10 @@ impl Seen {
         let Some(similarities) = &mut self.similarities else {
             self.similarities = Some(Running::first(vec![similarity]));
             return None;
+        };
+        let update = match update {
+            Update::Simple => Update::Shares,
+            other => other,
         };
         similarities.add(&[similarity], update, self.samples);
         let deviation = similarities.deviation()[0];

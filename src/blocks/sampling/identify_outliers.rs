@@ -14,6 +14,7 @@
 
 use std::collections::VecDeque;
 
+use super::sums::{column_sums, row_products};
 use crate::blocks::math::cosine_similarity::{dot, embedding, normalised};
 use crate::blocks::state::PerStream;
 use crate::blocks::{
@@ -72,14 +73,20 @@ impl Block for IdentifyOutliers {
         let threshold = inputs.float("threshold_percentile")?;
         let size = window_size(inputs)?;
         let seen = self.streams.get(cx.stream, Seen::default);
-        check_length(seen.window.back(), &newest)?;
         seen.calls += 1;
         seen.window.push_back(newest.clone());
-        while seen.window.len() > size {
+        // A window made smaller later keeps its size.
+        if seen.window.len() > size {
             seen.window.pop_front();
         }
         if seen.calls < inputs.int("warmup")? {
             return Ok(Output::One(row![false, 0.5, true]));
+        }
+        if seen.window.is_empty() {
+            return Err(BlockError::failed("field `window_size` must be at least 1"));
+        }
+        for other in &seen.window {
+            check_length(Some(other), &newest)?;
         }
         let percentile = percentile(&seen.window, &newest);
         let outlier = percentile < threshold || percentile > 1.0 - threshold;
@@ -104,43 +111,20 @@ pub(super) fn check_length(before: Option<&Vec<f64>>, newest: &[f64]) -> Result<
     }
 }
 
-/// The share of a window that lies less close to the window's mean direction than `newest`.
+/// The share of a window that lies less close to the window's mean direction than `newest`. The two
+/// ways to multiply differ in the last bit at times, and then an embedding counts as lying below
+/// itself; recorded case `video_identify_outliers_v1_windows` shows where.
 fn percentile(window: &VecDeque<Vec<f64>>, newest: &[f64]) -> f64 {
-    let mut sum = vec![0.0; newest.len()];
-    for vector in window {
-        sum.iter_mut().zip(vector).for_each(|(s, x)| *s += x);
-    }
+    let sum = column_sums(window.iter());
     let length = dot(&sum, &sum).sqrt();
     let mean = match window.len() < 2 || length == 0.0 {
         true => newest.to_vec(),
         false => sum.into_iter().map(|x| x / length).collect(),
     };
-    let closeness = dot_fused(newest, &mean);
-    let below = window
-        .iter()
-        .filter(|v| dot_in_lanes(v, &mean) < closeness)
-        .count();
-    below as f64 / window.len().max(1) as f64
-}
-
-/// A product as the reference's libraries compute it for one vector. The two orders of summation
-/// differ in the last bit at times, and then an embedding counts as lying below itself; recorded
-/// case `video_identify_outliers_v1_windows` shows where.
-fn dot_fused(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).fold(0.0, |sum, (a, b)| a.mul_add(*b, sum))
-}
-
-/// A product as the reference's libraries compute it for a matrix: four lanes, and the rest of the
-/// vector as in [`dot_fused`].
-fn dot_in_lanes(a: &[f64], b: &[f64]) -> f64 {
-    let whole = a.len() - a.len() % 4;
-    let mut lanes = [0.0; 4];
-    for (i, (a, b)) in a[..whole].iter().zip(&b[..whole]).enumerate() {
-        lanes[i % 4] += a * b;
-    }
-    let sum = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
-    let rest = a[whole..].iter().zip(&b[whole..]);
-    rest.fold(sum, |sum, (a, b)| a.mul_add(*b, sum))
+    let closeness = dot(newest, &mean);
+    let products = row_products(window, &mean);
+    let below = products.iter().filter(|product| **product < closeness);
+    below.count() as f64 / window.len() as f64
 }
 
 #[cfg(test)]
@@ -199,6 +183,12 @@ mod tests {
     fn embeddings_of_another_length_fail() {
         let mut block = IdentifyOutliers::default();
         feed(&mut block, "a", json!([1, 0])).unwrap();
-        assert!(feed(&mut block, "a", json!([1, 0, 0])).is_err());
+        // While warming up nothing is compared.
+        feed(&mut block, "a", json!([1, 0, 0])).unwrap();
+        // The window holds four: the second call from here pushes the odd one out.
+        for ok in [false, false, true] {
+            let answer = feed(&mut block, "a", json!([1, 0, 0]));
+            assert_eq!(answer.is_ok(), ok, "{answer:?}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod identify_changes;
 pub mod identify_outliers;
+mod sums;
+
 use super::BlockSpec;
 
 /// The blocks of the family, sorted by type identifier.

@@ -78,7 +78,8 @@ struct Stabilizer {
 }
 
 struct Stream {
-    window: usize,
+    /// Length of the histories; none if what the field holds is no length.
+    window: Option<usize>,
     /// Velocities in the order in which the ids were measured first.
     motions: IndexMap<i64, Motion>,
     /// The last row of each id, as a set of one.
@@ -99,17 +100,21 @@ impl Block for Stabilizer {
         let video = inputs.video("image", cx)?;
         let detections = inputs.detections("detections")?;
         let ids = track_ids(detections)?;
-        let share = inputs.float("bbox_smoothing_coefficient")?;
         let stream = self.streams.try_get(&video.video_identifier, || {
             let window = inputs.optional("smoothing_window_size", Inputs::int)?;
-            let window = window.map_or(MAX_WINDOW, |w| usize::try_from(w).unwrap_or(0));
             Ok::<_, BlockError>(Stream {
-                window: window.min(MAX_WINDOW),
+                window: window.map_or(Some(MAX_WINDOW), |w| usize::try_from(w).ok()),
                 motions: IndexMap::new(),
                 rows: HashMap::new(),
             })
         })?;
-        stream.measure(detections, ids);
+        // Neither parameter is needed before an object is seen again.
+        let twice = (1..ids.len()).any(|row| ids[..row].contains(&ids[row]));
+        let share = match stream.rows.is_empty() && !twice {
+            true => 1.0,
+            false => inputs.float("bbox_smoothing_coefficient")?,
+        };
+        stream.measure(detections, ids)?;
         let mut parts = stream.smooth(detections, ids, share);
         stream.carry_on(ids, share, &mut parts);
         Ok(Output::One(row![merged(&parts)?]))
@@ -139,19 +144,23 @@ fn merged(parts: &[Detections]) -> Result<Detections, BlockError> {
 
 impl Stream {
     /// Measures the velocity of the ids that were there on the last frame too.
-    fn measure(&mut self, detections: &Detections, ids: &[i64]) {
+    fn measure(&mut self, detections: &Detections, ids: &[i64]) -> Result<(), BlockError> {
         for motion in self.motions.values_mut() {
             motion.measured = false;
         }
-        for (row, &id) in ids.iter().enumerate() {
-            // Of several rows with one id the last is measured.
-            let Some(known) = self.rows.get(&id).filter(|_| !ids[row + 1..].contains(&id)) else {
+        for (first, &id) in ids.iter().enumerate() {
+            let Some(known) = self.rows.get(&id).filter(|_| !ids[..first].contains(&id)) else {
                 continue;
             };
+            // Of several rows with one id the last is measured, in the place of the first.
+            let row = ids.iter().rposition(|other| *other == id).unwrap_or(first);
+            let window = self.window.ok_or_else(|| {
+                BlockError::failed("field `smoothing_window_size` must not be negative")
+            })?;
             let (now, before) = (detections.xyxy[row], known.xyxy[0]);
             let velocity = [now[2] - before[2], now[3] - before[3]];
             match self.motions.get_mut(&id) {
-                Some(motion) => motion.update(velocity, self.window),
+                Some(motion) => motion.update(velocity, window.min(MAX_WINDOW)),
                 None => {
                     if self.motions.len() >= MAX_OBJECTS {
                         self.motions.shift_remove_index(0);
@@ -166,6 +175,7 @@ impl Stream {
                 motion.history.pop_front();
             }
         }
+        Ok(())
     }
 
     /// The rows of this frame, each smoothed if it is known; they become the known ones. Of several
@@ -236,6 +246,7 @@ impl Motion {
 mod tests {
     use super::*;
     use crate::blocks::bench::{Bench, frame, tracked};
+    use serde_json::json;
 
     fn see(bench: &mut Bench, x: Option<f64>) -> Option<f64> {
         let rows: Vec<_> = x
@@ -296,6 +307,22 @@ mod tests {
             out.tracker_id.as_deref().map(|ids| ids.to_vec()),
             Some(vec![1, 2])
         );
+    }
+
+    #[test]
+    fn parameters_that_do_not_suit_fail_when_they_are_needed() {
+        for (field, value) in [
+            ("smoothing_window_size", json!(-1)),
+            ("bbox_smoothing_coefficient", json!(null)),
+        ] {
+            let mut bench = Bench::new(&BLOCK, &[(field, value)]);
+            let mut run = || {
+                let rows = tracked(&[([0.0, 0.0, 10.0, 10.0], 1)]);
+                bench.run(&[("image", frame("a", 1, None)), ("detections", rows.into())])
+            };
+            assert!(run().is_ok());
+            assert!(run().unwrap_err().to_string().contains(field));
+        }
     }
 
     #[test]

@@ -252,7 +252,7 @@ fn q15_an_output_is_no_target() {
     ]);
     let error = assert_error(
         run(&workflow(&["b"], steps, &[]), &json!({})),
-        ErrorClass::ExecutionGraphStructure,
+        ErrorClass::ReferenceType,
         "execution_graph_construction",
     );
     assert_eq!(error.status(), 400);

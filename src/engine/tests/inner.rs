@@ -173,7 +173,7 @@ fn an_output_that_is_not_there_is_missed() {
     );
     assert_error(
         with(cond("c", "$inputs.b", ">", 1, &["s.o"]), "$inputs.b"),
-        structure,
+        ErrorClass::ReferenceType,
         "construction",
     );
 }

@@ -195,6 +195,15 @@ fn a_condition_may_target_a_step_once() {
         assert_refused(twice, STRUCTURE),
         Some("next_steps".to_owned())
     );
+    let data = json!([
+        step(
+            "c",
+            "Cond",
+            json!({"value": 1, "next_steps": ["$steps.e.o"]})
+        ),
+        echo("e", 1)
+    ]);
+    assert_refused(data, ErrorClass::ReferenceType);
     let over_fields = json!([
         step(
             "w",

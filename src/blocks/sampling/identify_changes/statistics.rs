@@ -2,13 +2,17 @@
 
 use std::collections::VecDeque;
 
+use super::super::sums::column_sums;
+
 /// How a series runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Update {
     /// Exponentially, the newest having this weight.
     Exponential(f64),
-    /// Over everything.
+    /// Over everything: the mean moves by a share of the difference.
     Simple,
+    /// Over everything: shares of the mean so far and of the newest. Differs in the last bit.
+    Shares,
     /// Over so many of the last vectors.
     Window(usize),
 }
@@ -49,7 +53,15 @@ impl Running {
                 self.divisor = n.max(1.0);
                 self.each(vector, |mean, spread, x| {
                     let delta = x - *mean;
-                    *mean = x / (n + 1.0) + *mean * (n / (n + 1.0));
+                    *mean += delta / (n + 1.0);
+                    *spread += delta * (x - *mean);
+                });
+            }
+            Update::Shares => {
+                self.divisor = n.max(1.0);
+                self.each(vector, |mean, spread, x| {
+                    let delta = x - *mean;
+                    *mean = x / (n + 1.0) + *mean * n / (n + 1.0);
                     *spread += delta * (x - *mean);
                 });
             }
@@ -68,7 +80,7 @@ impl Running {
 
     /// The standard deviation.
     pub(super) fn deviation(&self) -> Vec<f64> {
-        let root = |spread: &f64| (spread / self.divisor).max(0.0).sqrt();
+        let root = |spread: &f64| (spread / self.divisor).sqrt();
         self.spread.iter().map(root).collect()
     }
 
@@ -80,11 +92,14 @@ impl Running {
 
     fn measure_window(&mut self) {
         let n = self.window.len() as f64;
-        for (i, (mean, spread)) in self.mean.iter_mut().zip(&mut self.spread).enumerate() {
-            *mean = self.window.iter().map(|v| v[i]).sum::<f64>() / n;
-            let off = self.window.iter().map(|v| (v[i] - *mean).powi(2));
-            *spread = off.sum::<f64>() / n;
-        }
+        let by_number = |sums: Vec<f64>| sums.into_iter().map(|sum| sum / n).collect();
+        self.mean = by_number(column_sums(self.window.iter()));
+        let off = |row: &Vec<f64>| -> Vec<f64> {
+            let pairs = row.iter().zip(&self.mean);
+            pairs.map(|(x, mean)| (x - mean).powi(2)).collect()
+        };
+        let squares: Vec<Vec<f64>> = self.window.iter().map(off).collect();
+        self.spread = by_number(column_sums(squares.iter()));
     }
 }
 
@@ -96,6 +111,9 @@ pub(super) fn normal_share_below(z: f64) -> f64 {
 /// The Gauss error function, by its series without cancellation; beyond 6 it is 1 to the last bit.
 fn error_function(x: f64) -> f64 {
     let size = x.abs();
+    if x.is_nan() {
+        return x;
+    }
     if size >= 6.0 {
         return 1.0_f64.copysign(x);
     }
