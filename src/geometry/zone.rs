@@ -10,6 +10,7 @@ use opencv::imgproc;
 
 use super::GeometryError;
 use crate::values::Value;
+use crate::values::polygon::drawn_at;
 use crate::values::python::round_half_even;
 
 /// Canvas side beyond which a polygon is cut off: no image is that large.
@@ -49,7 +50,7 @@ impl Zone {
         let mut canvas = Mat::zeros(height, width, CV_8UC1)?.to_mat()?;
         let outline: Vector<Point> = points
             .iter()
-            .map(|p| Point::new(p[0] as i32, p[1] as i32))
+            .map(|p| drawn_at([p[0] as i32, p[1] as i32]))
             .collect();
         let outlines: Vector<Vector<Point>> = Vector::from_iter([outline]);
         imgproc::fill_poly(

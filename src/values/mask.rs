@@ -292,17 +292,18 @@ impl Mask {
         if total != (width as u64).checked_mul(height as u64)? {
             return None;
         }
-        let runs = column_runs(height, counts);
-        let Some(first) = runs.first() else {
+        let (mut x1, mut x2, mut y1, mut y2) = (usize::MAX, 0, usize::MAX, 0);
+        for run in column_runs(height, counts) {
+            (x1, x2) = (x1.min(run.x), run.x + 1);
+            (y1, y2) = (y1.min(run.top), y2.max(run.bottom));
+        }
+        if x2 == 0 {
             return Some(Self::empty(width, height));
-        };
-        let (x1, x2) = (first.x, runs[runs.len() - 1].x + 1);
-        let y1 = runs.iter().map(|r| r.top).min()?;
-        let y2 = runs.iter().map(|r| r.bottom).max()?;
+        }
         let (w, h) = (x2 - x1, y2 - y1);
         // First only where pixels change down the columns, then summed up row by row.
         let mut bits = vec![0u8; w * h];
-        for run in &runs {
+        for run in column_runs(height, counts) {
             bits[(run.top - y1) * w + run.x - x1] ^= 1;
             if run.bottom < y2 {
                 bits[(run.bottom - y1) * w + run.x - x1] ^= 1;
@@ -331,24 +332,21 @@ struct ColumnRun {
 }
 
 /// The set pixels of column-major run lengths, column by column.
-fn column_runs(height: usize, counts: &[u32]) -> Vec<ColumnRun> {
-    let mut runs = Vec::new();
-    let mut at = 0usize;
-    for (i, &n) in counts.iter().enumerate() {
-        let end = at + n as usize;
-        while i % 2 == 1 && at < end {
-            let x = at / height;
-            let until = end.min((x + 1) * height);
-            runs.push(ColumnRun {
-                x,
-                top: at - x * height,
-                bottom: until - x * height,
-            });
-            at = until;
-        }
-        at = end;
-    }
-    runs
+fn column_runs(height: usize, counts: &[u32]) -> impl Iterator<Item = ColumnRun> {
+    let mut end = 0usize;
+    let runs = counts.iter().map(move |&n| {
+        let start = end;
+        end += n as usize;
+        (start, end)
+    });
+    let set = runs.skip(1).step_by(2).filter(|(start, end)| start < end);
+    set.flat_map(move |(start, end)| {
+        (start / height..=(end - 1) / height).map(move |x| ColumnRun {
+            x,
+            top: start.saturating_sub(x * height),
+            bottom: (end - x * height).min(height),
+        })
+    })
 }
 
 /// Calls `found` with each place where two rows differ, eight bytes at a time where they do not.

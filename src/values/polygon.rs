@@ -7,6 +7,15 @@ use opencv::imgproc::{self, CHAIN_APPROX_SIMPLE, LINE_8, RETR_TREE};
 
 use super::{Mask, Value};
 
+/// Farthest place from the first pixel, in either direction, that is handed to OpenCV for drawing. It goes
+/// through all rows between a shape and the picture, and any farther shape would take seconds.
+pub const FARTHEST: i32 = 1 << 22;
+
+/// The point that stands for `[x, y]` in a drawing: the same one, or the nearest within [`FARTHEST`].
+pub fn drawn_at([x, y]: [i32; 2]) -> Point {
+    Point::new(x.clamp(-FARTHEST, FARTHEST), y.clamp(-FARTHEST, FARTHEST))
+}
+
 /// All outlines of a mask, outer and inner, in OpenCV's order; straight runs have only their ends.
 pub fn outlines(mask: &Mask) -> Vec<Vec<[i64; 2]>> {
     match border::only_outline(mask) {
@@ -100,7 +109,7 @@ pub fn filled(points: &[[i32; 2]], width: usize, height: usize) -> Mask {
     }
     let (w, h) = (x2 - x1, y2 - y1);
     let mut bits = vec![0; w * h];
-    let line: Vector<Point> = points.iter().map(|p| Point::new(p[0], p[1])).collect();
+    let line: Vector<Point> = points.iter().map(|p| drawn_at(*p)).collect();
     let lines: Vector<Vector<Point>> = Vector::from_iter([line]);
     let drawn = Mat::new_rows_cols_with_bytes_mut::<u8>(h as i32, w as i32, &mut bits).and_then(
         |mut target| {

@@ -20,7 +20,9 @@
 
 use super::association::{Kalman, Matcher};
 use super::camera_motion::{Affine, CameraMotion};
-use super::tracking::{self, FLAG, Frame, Ids, NUMBER, Rate, SHARE, Tracker, TrackerBlock};
+use super::tracking::{
+    self, FLAG, Frame, Ids, NUMBER, Rate, SHARE, Tracker, TrackerBlock, bound_lost,
+};
 use crate::blocks::{BlockError, BlockSpec, Field, Inputs, Ty};
 
 /// `roboflow_core/trackers_botsort@v1`
@@ -157,6 +159,7 @@ impl Tracker for BotSort {
         let (patience, consecutive) = (self.patience, self.consecutive);
         self.tracks
             .retain(|t| !t.gone && t.since < patience && (t.hits >= consecutive || t.since == 0));
+        bound_lost(&mut self.tracks, |t| t.since);
     }
 }
 

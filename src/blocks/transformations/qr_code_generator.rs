@@ -30,8 +30,10 @@ use crate::values::{Image, Matrix, kind};
 const MODULE: usize = 10;
 /// Codes remembered.
 const REMEMBERED: usize = 100;
+/// Bytes of a code up to which it is remembered.
+const REMEMBERED_SIZE: usize = 1 << 20;
 /// Widest margin, in modules.
-const WIDEST: i64 = 1000;
+const WIDEST: i64 = 200;
 
 /// `roboflow_core/qr_code_generator@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -106,10 +108,12 @@ impl Block for QrCodeGenerator {
         })?;
         let id = format!("qr_code.{}", new_id());
         let image = Image::new(request.draw(&symbol), id.into());
-        if self.drawn.len() >= REMEMBERED {
-            self.drawn.shift_remove_index(0);
+        if image.pixels().data.len() <= REMEMBERED_SIZE {
+            if self.drawn.len() >= REMEMBERED {
+                self.drawn.shift_remove_index(0);
+            }
+            self.drawn.insert(request, image.clone());
         }
-        self.drawn.insert(request, image.clone());
         Ok(Output::One(row![image]))
     }
 }

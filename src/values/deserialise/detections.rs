@@ -224,7 +224,10 @@ fn masks(
     for (i, row) in rows.iter().enumerate() {
         let mask = mask(row, width, height, options).map_err(inside(format!("prediction {i}")))?;
         match mask {
-            Some(mask) => masks.push(mask),
+            Some(mask) => {
+                options.budget.spend(mask.window_bits().len())?;
+                masks.push(mask);
+            }
             None => return Ok(None),
         }
     }
@@ -402,6 +405,23 @@ mod tests {
         let rle = json!({"size": [4_000_000, 4_000_000], "counts": [0]});
         let error = read(&[entry(json!({"rle": rle}))]).unwrap_err();
         assert!(error.to_string().contains("limit"), "{error}");
+    }
+
+    #[test]
+    fn masks_that_are_too_large_together_are_refused() {
+        let whole = entry(json!({"rle": {"size": [60, 80], "counts": [0, 4800]}}));
+        let set = |count: usize| {
+            json!({"image": {"width": 80, "height": 60}, "predictions": vec![whole.clone(); count]})
+        };
+        let options = InputOptions {
+            max_pixels: 4800,
+            ..InputOptions::default()
+        };
+        let run = options.for_one_run();
+        assert!(detections(&set(3), "v", true, &run).is_ok());
+        let error = detections(&set(3), "v", true, &run).unwrap_err();
+        assert!(error.to_string().contains("send fewer"), "{error}");
+        assert!(detections(&set(5), "v", true, &run.for_one_run()).is_ok());
     }
 
     #[test]
