@@ -158,6 +158,23 @@ pub fn pixels(n: i64) -> i32 {
     n.clamp(-LIMIT, LIMIT) as i32
 }
 
+/// Widest neighbourhood of a filter: time and memory that a filter takes grow with it.
+const WIDEST_KERNEL: i64 = 1024;
+
+/// The side of a filter's neighbourhood, in pixels.
+///
+/// # Errors
+/// If it is wider than any picture needs.
+pub fn kernel(side: i64) -> opencv::Result<i32> {
+    match side {
+        ..=WIDEST_KERNEL => Ok(pixels(side)),
+        _ => Err(opencv::Error::new(
+            opencv::core::StsOutOfRange,
+            format!("a kernel has at most {WIDEST_KERNEL} pixels, not {side}"),
+        )),
+    }
+}
+
 /// The box `[x1, y1, x2, y2]` with its fractions dropped.
 pub fn trunc_box(xyxy: &[f64; 4]) -> [i32; 4] {
     xyxy.map(trunc)

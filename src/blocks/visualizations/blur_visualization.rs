@@ -47,7 +47,7 @@ impl Block for Blur {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
         let image = inputs.image("image")?;
         let detections = inputs.detections("predictions")?;
-        let kernel = inputs.optional("kernel_size", |i, f| i.int(f).map(pixels))?;
+        let kernel = inputs.optional("kernel_size", |i, f| Ok(imaging::kernel(i.int(f)?)?))?;
         if kernel.is_some_and(|k| k < 1) {
             return Err(BlockError::failed("kernel_size must be at least 1"));
         }

@@ -410,9 +410,7 @@ mod tests {
     #[test]
     fn masks_that_are_too_large_together_are_refused() {
         let whole = entry(json!({"rle": {"size": [60, 80], "counts": [0, 4800]}}));
-        let set = |count: usize| {
-            json!({"image": {"width": 80, "height": 60}, "predictions": vec![whole.clone(); count]})
-        };
+        let set = |count: usize| json!({"image": {"width": 80, "height": 60}, "predictions": vec![whole.clone(); count]});
         let options = InputOptions {
             max_pixels: 4800,
             ..InputOptions::default()
