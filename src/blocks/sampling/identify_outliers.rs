@@ -10,7 +10,7 @@
 //!
 //! # Edge cases
 //! While warming up the percentile is 0.5 and nothing is an outlier. An embedding of another length
-//! than those before fails the step.
+//! than those before fails the step, as does a window of more than [`LONGEST`].
 
 use std::collections::VecDeque;
 

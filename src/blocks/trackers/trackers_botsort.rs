@@ -9,7 +9,7 @@
 //! # State
 //! Per video one tracker with the parameters of its first frame, the ids seen, and with `enable_cmc` a
 //! small gray picture of the last frame. A lost track is dropped after `lost_track_buffer` frames (at
-//! 30 a second).
+//! 30 a second), or if it is the oldest of more than `MAX_LOST`.
 //!
 //! # Edge cases
 //! Boxes without confidence count as certain; boxes of 0.1 and below are ignored. A frame without

@@ -296,7 +296,7 @@ mod tests {
     fn of_too_many_lost_tracks_those_started_first_are_forgotten() {
         // Every third is in sight.
         let mut tracks: Vec<usize> = (0..3 * MAX_LOST).collect();
-        let since = |track: &usize| i64::from(track % 3 != 0);
+        let since = |track: &usize| i64::from(!track.is_multiple_of(3));
         bound_lost(&mut tracks, since);
         let lost: Vec<usize> = tracks.iter().copied().filter(|t| t % 3 != 0).collect();
         assert_eq!(lost.len(), MAX_LOST);

@@ -12,7 +12,8 @@
 //! Corners are rounded, halves to the even number. Negative corners count from the far edge, as in
 //! a Python slice, so a box over the left or top edge usually gives nothing; a crop without pixels
 //! is an empty element. With `mask_opacity` and masks, pixels outside the mask fade to the
-//! background; the colour is not read otherwise. No detections give no elements.
+//! background; the colour is not read otherwise. No detections give no elements. Crops of one image
+//! that would have more than [`MOST_PIXELS`] pixels in all are refused.
 
 use std::ops::Range;
 use std::sync::Arc;

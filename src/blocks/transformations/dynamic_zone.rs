@@ -11,7 +11,7 @@
 //!
 //! # Edge cases
 //! Missing corners repeat the last one, surplus ones are cut. Boxes stay as they are. Detections
-//! without masks give no zones and no predictions.
+//! without masks give no zones and no predictions. More than [`MOST`] corners are refused.
 
 mod corners;
 mod simplification;

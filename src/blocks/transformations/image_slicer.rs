@@ -9,7 +9,8 @@
 //!
 //! # Edge cases
 //! At the right and lower edge version 1 cuts smaller slices; version 2 moves the last ones back into
-//! the image, so that all are of one size. Slices carry no video metadata.
+//! the image, so that all are of one size. Slices carry no video metadata. More than [`MOST`] slices, or
+//! slices of more than [`MOST_PIXELS`] pixels in all, are refused.
 
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Ty, output,
