@@ -339,3 +339,22 @@ fn wrong_arguments_are_explained() {
         assert!(said(&output).contains(hint), "{hint}: {}", said(&output));
     }
 }
+
+#[test]
+fn a_host_that_names_no_place_is_refused() {
+    for (host, words) in [
+        (
+            "no-such-host.invalid",
+            "the host name `no-such-host.invalid` cannot be resolved",
+        ),
+        (
+            "http://localhost",
+            "`http://localhost` is no place to listen at",
+        ),
+    ] {
+        let output = millrace(&["serve", "--host", host, "--port", "0"]);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+}

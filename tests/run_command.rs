@@ -291,6 +291,20 @@ fn a_camera_feeds_a_receiver_goes_away_and_comes_back() {
         "secrets shown: {said}"
     );
     assert!(said.contains("reconnects 1"), "{said}");
+    assert!(!said.contains('\x1b'), "colours in a pipe: {said}");
+    // One warning of the loss: which stream, which camera, why, and what follows.
+    let warned: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("WARN") && line.contains("rtsp://"))
+        .collect();
+    let [lost] = warned[..] else {
+        panic!("{warned:#?}");
+    };
+    let next = "; it is tried again until it is back, at once when its port answers, else at least every 30 s";
+    let shown = url.replace("ada:s3cret@", "***@");
+    for word in ["stream=yard", &*shown, " lost (", next] {
+        assert!(lost.contains(word), "no `{word}` in {lost}");
+    }
 
     let mut numbers = Vec::new();
     let mut stamps = Vec::new();

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use millrace::blocks::trackers::byte_track::{ByteTrack, Settings};
 use millrace::blocks::{BlockSpec, Role, Services, registry};
+use millrace::clock::ManualClock;
 use millrace::engine::{Engine, RuntimeInput, RuntimeInputs};
 use millrace::plan::Plan;
 use millrace::values::deserialise::InputOptions;
@@ -106,10 +107,19 @@ struct Trial {
 
 impl Trial {
     fn new(spec: &'static BlockSpec) -> Option<Self> {
-        Self::with_outputs(spec, false)
+        Self::with(spec, false, Services::default())
     }
 
-    fn with_outputs(spec: &'static BlockSpec, outputs: bool) -> Option<Self> {
+    /// An engine that shows all that the block tells, at a moment that does not pass.
+    fn showing(spec: &'static BlockSpec) -> Option<Self> {
+        let services = Services {
+            clock: Arc::new(ManualClock::default()),
+            ..Services::default()
+        };
+        Self::with(spec, true, services)
+    }
+
+    fn with(spec: &'static BlockSpec, outputs: bool, services: Services) -> Option<Self> {
         let mut definition = scene::definition(spec).unwrap()?;
         // Lost tracks would be most of the work and none of the matter.
         for (field, value) in [
@@ -130,7 +140,7 @@ impl Trial {
         let frames = Frames::new();
         let before = allocations::live();
         let plan = Arc::new(Plan::compile(&definition).unwrap());
-        let engine = Engine::new(plan, Services::default(), InputOptions::default());
+        let engine = Engine::new(plan, services, InputOptions::default());
         Some(Self {
             engine: engine.unwrap(),
             frames,
@@ -313,12 +323,12 @@ fn stateless_blocks_do_what_new_ones_would() {
         masks: false,
     };
     for spec in registry::all() {
-        let Some(mut old) = Trial::with_outputs(spec, true) else {
+        let Some(mut old) = Trial::showing(spec) else {
             continue;
         };
         let mut differs = false;
         for number in [1, 2, 3, 5, 8, 8, 4] {
-            let mut fresh = Trial::with_outputs(spec, true).unwrap();
+            let mut fresh = Trial::showing(spec).unwrap();
             let inputs = scene.inputs(&name(number % 2), number).unwrap();
             differs |= shown(&mut old.engine, &inputs) != shown(&mut fresh.engine, &inputs);
         }

@@ -310,12 +310,17 @@ fn a_server_tells_of_requests_as_part_of_their_callers_traces() {
     ] {
         assert_eq!(attribute(&span.attributes, key), Some(value), "{key}");
     }
-    let metrics = runtime.block_on(async {
-        let got = client.get(server.url("/metrics")).send().await.unwrap();
-        got.text().await.unwrap()
-    });
-    assert!(
-        metrics.contains("millrace_trace_spans_total{outcome=\"sent\"} 1"),
-        "{metrics}"
-    );
+    let metrics = || {
+        runtime.block_on(async {
+            let got = client.get(server.url("/metrics")).send().await.unwrap();
+            got.text().await.unwrap()
+        })
+    };
+    // The collector has the span a moment before the server has its answer.
+    let sent = "millrace_trace_spans_total{outcome=\"sent\"} 1";
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !metrics().contains(sent) {
+        assert!(Instant::now() < patience, "{}", metrics());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

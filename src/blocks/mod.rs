@@ -266,8 +266,8 @@ pub struct Services {
     pub api_key: Option<ApiKey>,
     /// Sends events out.
     pub dispatcher: Arc<Dispatcher>,
-    /// Which definition runs, as it stands on results (`hash`, `version`, `source`): set by the
-    /// engine, for events to name it.
+    /// Which definition runs ([`crate::definitions::Provenance::on_requests`]): set by the engine, for
+    /// events to name it.
     pub definition: Arc<serde_json::Value>,
     /// Where inner workflows go that another server is to run.
     pub remote: Arc<RemoteWorkflows>,

@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host, load_definition, store};
 use crate::clock::{Clock, SystemClock};
 use crate::definition::error::{ErrorClass, WorkflowError};
+use crate::definitions::{DefinitionKey, DefinitionStamp, Provenance, Source};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::plan::Plan;
 use crate::values::Timestamp;
@@ -96,7 +97,14 @@ fn prepare(args: &ExecArgs) -> Result<Engine, LoadError> {
     let plan = Arc::new(Plan::compile_with(&definition, &library.inner_workflows())?);
     let options = input_options(args);
     let services = host::services_in_foreground(&args.host)?;
-    Ok(Engine::new(plan, services, options)?)
+    let stamp = DefinitionStamp {
+        source: Source::File,
+        ..DefinitionStamp::inline(&definition, services.clock.now())
+    };
+    let name = DefinitionKey::file(&args.definition).public_name();
+    let mut engine = Engine::new(plan, services, options)?;
+    engine.name_definition(Provenance::from(stamp).on_requests(Some(&name)));
+    Ok(engine)
 }
 
 fn input_options(args: &ExecArgs) -> InputOptions {

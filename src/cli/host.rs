@@ -17,7 +17,7 @@ use crate::models::{self, ModelStore, RuntimeSettings};
 /// # Errors
 /// If the folder of models cannot be read, or a setting makes no sense.
 pub(super) fn services(args: &HostArgs, outbox: &OutboxPlaceArgs) -> Result<Services, LoadError> {
-    with_models(args, outbox.dispatcher(delivery(args, true)))
+    with_models(args, |settings| outbox.dispatcher(settings), true)
 }
 
 /// The same for a process that ends with its last execution: nothing is left to the background.
@@ -25,12 +25,13 @@ pub(super) fn services(args: &HostArgs, outbox: &OutboxPlaceArgs) -> Result<Serv
 /// # Errors
 /// If the folder of models cannot be read, or a setting makes no sense.
 pub(super) fn services_in_foreground(args: &HostArgs) -> Result<Services, LoadError> {
-    with_models(args, Dispatcher::new(delivery(args, false)))
+    with_models(args, Dispatcher::new, false)
 }
 
-fn delivery(args: &HostArgs, background: bool) -> Settings {
+fn delivery(args: &HostArgs, sinks: &SinkSettings, background: bool) -> Settings {
     Settings {
         background,
+        forbidden: sinks.forbidden(),
         addresses: match args.private_webhooks {
             Some(false) => AddressPolicy::GlobalOnly,
             Some(true) | None => AddressPolicy::Any,
@@ -39,11 +40,16 @@ fn delivery(args: &HostArgs, background: bool) -> Settings {
     }
 }
 
-fn with_models(args: &HostArgs, dispatcher: Dispatcher) -> Result<Services, LoadError> {
+fn with_models(
+    args: &HostArgs,
+    dispatcher: impl FnOnce(Settings) -> Dispatcher,
+    background: bool,
+) -> Result<Services, LoadError> {
+    let sinks = sinks()?;
     let services = Services {
-        dispatcher: Arc::new(dispatcher),
+        dispatcher: Arc::new(dispatcher(delivery(args, &sinks, background))),
         remote: Arc::new(remote()?),
-        sinks: Arc::new(SinkHost::new(sinks()?)),
+        sinks: Arc::new(SinkHost::new(sinks)),
         ..Services::default()
     };
     let models = models(args, services.clock.clone())?;
@@ -75,7 +81,7 @@ fn remote() -> Result<RemoteWorkflows, LoadError> {
 }
 
 /// What sinks may do, by the environment.
-fn sinks() -> Result<SinkSettings, LoadError> {
+pub(super) fn sinks() -> Result<SinkSettings, LoadError> {
     let look = |name: &str| std::env::var(name).ok();
     let settings = definitions::Settings::from_env(look)?;
     Ok(SinkSettings::from_env(&settings, look))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
+use super::host::sinks;
 use crate::remote_images::{HostList, Limits, RemoteImages, Settings};
 use crate::values::deserialise::InputOptions;
 
@@ -125,6 +126,8 @@ impl ImageUrlArgs {
             private_addresses: self.private_image_urls.unwrap_or(default.private_addresses),
             allowed_hosts: self.image_hosts.clone(),
             refused_hosts: self.blocked_image_hosts.clone().unwrap_or_default(),
+            // Settings that make no sense are refused where the store of definitions is opened.
+            forbidden: sinks().ok().and_then(|sinks| sinks.forbidden()),
             max_redirects: self.image_redirects.unwrap_or(default.max_redirects),
             check_redirects: self
                 .check_image_redirects

@@ -27,6 +27,7 @@ mod streams;
 mod validate;
 mod webrtc;
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -173,6 +174,11 @@ pub enum LogFormat {
 fn init_log(filter: &str, format: LogFormat, keep: bool) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
     let lines = fmt::layer().with_writer(std::io::stderr);
+    // In a file or a journal escapes are letters.
+    let lines = match std::io::stderr().is_terminal() {
+        true => lines,
+        false => lines.with_ansi(false),
+    };
     let lines = match format {
         LogFormat::Text => lines.with_filter(filter).boxed(),
         LogFormat::Json => lines.json().with_filter(filter).boxed(),

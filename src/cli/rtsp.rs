@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use crate::network::listen;
 use crate::outputs::rtsp::{Login, RtspServer};
 
 /// Whether pictures are sent over RTSP, and to whom.
@@ -13,7 +14,7 @@ use crate::outputs::rtsp::{Login, RtspServer};
 pub struct RtspArgs {
     /// Send the annotated picture of each stream over RTSP, e.g. at 127.0.0.1:8554: it is at
     /// rtsp://127.0.0.1:8554/STREAM, and encoded while somebody watches.
-    #[arg(long, env = "MILLRACE_RTSP_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "MILLRACE_RTSP_LISTEN", value_parser = listen::address, value_name = "ADDRESS:PORT")]
     rtsp_listen: Option<SocketAddr>,
     /// Name that viewers have to give.
     #[arg(

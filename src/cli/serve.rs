@@ -1,6 +1,5 @@
 //! `millrace serve`: the HTTP server that `inference_sdk` talks to.
 
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +17,7 @@ use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host};
 use crate::definitions::{ApiKey, DefinitionStore, Refresher, Settings};
 use crate::fleet::{self, Declared, Fleet};
 use crate::http::{self, App, BodyLimits, Listening, Process, Server, ServerSettings};
+use crate::network::listen;
 use crate::outputs::rtsp::RtspServer;
 use crate::webrtc::Sessions;
 
@@ -33,15 +33,15 @@ The definitions of --pipelines run as workspace `local`. Every answer names the 
 it in its header x-millrace-definition. Ctrl-C or SIGTERM ends: requests under way finish first.\n\
 Exit code: 0 ended as asked, 2 refused to start.")]
 pub struct ServeArgs {
-    /// Address to listen at. Anyone who reaches it may use the server: give a --token when it is
-    /// not this machine's own.
+    /// Address to listen at, or a name of this machine such as localhost. Anyone who reaches it may
+    /// use the server: give a --token when it is not this machine's own.
     #[arg(
         long = "host",
         env = "HOST",
         default_value = "127.0.0.1",
-        value_name = "IP"
+        value_name = "HOST"
     )]
-    host_address: IpAddr,
+    host_address: String,
     /// Port to listen at; 0 takes a free one.
     #[arg(long, env = "PORT", default_value_t = 9001)]
     port: u16,
@@ -185,6 +185,7 @@ struct Running {
 }
 
 fn start(args: &ServeArgs) -> Result<Running, String> {
+    let addresses = listen::addresses(&args.host_address, args.port).map_err(|e| e.to_string())?;
     let app = app(args).map_err(|e| e.to_string())?;
     let refresher = Refresher::start(&app.process.store);
     let (fleet, sessions) = (app.fleet.clone(), app.sessions.clone());
@@ -203,11 +204,11 @@ fn start(args: &ServeArgs) -> Result<Running, String> {
         head: Duration::from_secs(args.head_seconds),
         ..Listening::default()
     };
-    let address = SocketAddr::new(args.host_address, args.port);
-    if !args.host_address.is_loopback() && args.token.is_none() {
+    let server = Server::start(&addresses, http::router(app), listening)?;
+    let address = server.address();
+    if !address.ip().is_loopback() && args.token.is_none() {
         tracing::warn!(%address, "anyone who reaches this address may use the server; --token guards it");
     }
-    let server = Server::start(address, http::router(app), listening)?;
     Ok(Running {
         server,
         fleet,

@@ -50,6 +50,9 @@ pub struct WebrtcArgs {
     /// Time that a client has to connect, and that its upload may pause, in seconds.
     #[arg(long, env = "MILLRACE_WEBRTC_CONNECT_SECONDS", value_parser = RangedU64ValueParser::<u64>::new().range(1..=3600), default_value = "30", value_name = "S")]
     webrtc_connect_seconds: u64,
+    /// Silence after which a client counts as gone, in seconds. It is asked before whether it is there.
+    #[arg(long, env = "MILLRACE_WEBRTC_SILENCE_SECONDS", value_parser = RangedU64ValueParser::<u64>::new().range(3..=3600), default_value = "12", value_name = "S")]
+    webrtc_silence_seconds: u64,
     /// Bytes of results that may wait for a slow client of a session.
     #[arg(
         long,
@@ -143,6 +146,7 @@ impl WebrtcArgs {
             max_timeout: seconds(self.webrtc_max_timeout),
             max_sessions: usize::try_from(self.webrtc_sessions).unwrap_or(usize::MAX),
             connect: seconds(self.webrtc_connect_seconds),
+            silence: seconds(self.webrtc_silence_seconds),
             upload_bytes: self.webrtc_upload_mib.saturating_mul(1 << 20),
             uploads_bytes: self.webrtc_uploads_mib.saturating_mul(1 << 20),
             upload_dir: self.webrtc_upload_dir.clone(),

@@ -181,6 +181,19 @@ impl DefinitionKey {
 }
 
 /// `workspace/workflow`, with `@version` if one is pinned; the name or path of a file.
+impl DefinitionKey {
+    /// What strangers may read: as it is shown, but of a file only its name.
+    pub fn public_name(&self) -> String {
+        match self {
+            Self::File(path) => {
+                let name = path.file_name().unwrap_or_default();
+                name.to_string_lossy().into_owned()
+            }
+            Self::Platform(_) | Self::Local(_) | Self::Folder(_) => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for DefinitionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

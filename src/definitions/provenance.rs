@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::key::DefinitionKey;
 use super::stamp::DefinitionStamp;
@@ -114,6 +114,32 @@ impl Provenance {
         self.hash() == other.hash() && of(self) == of(other)
     }
 
+    /// As it stands on requests to receivers: `hash`, `version`, `source`, its `id` (the one given,
+    /// else that of its key), and as `inner` those that it names, each with `id` and `hash`. What is
+    /// not known is left out, and of files nothing but their names is told.
+    pub fn on_requests(&self, id: Option<&str>) -> Json {
+        let stamp = self.own.stamp();
+        let id = id
+            .map(str::to_owned)
+            .or_else(|| self.own.key().map(DefinitionKey::public_name));
+        let inner = self.inner.iter().filter_map(|origin| {
+            let id = origin.key()?.public_name();
+            Some(json!({"id": id, "hash": origin.hash().to_string()}))
+        });
+        let inner: Vec<Json> = inner.collect();
+        let mut json = json!({"hash": stamp.hash.to_string(), "source": stamp.source.name()});
+        let known = [("id", id), ("version", stamp.version)];
+        for (name, text) in known {
+            if let Some(text) = text {
+                json[name] = text.into();
+            }
+        }
+        if !inner.is_empty() {
+            json["inner"] = inner.into();
+        }
+        json
+    }
+
     /// As it stands on a result: the definition's stamp, and as `inner` those of the definitions
     /// that it names, each with its `id`. Without such there is no `inner`.
     pub fn to_json(&self, now: Timestamp) -> Json {
@@ -130,5 +156,29 @@ impl Provenance {
         });
         json["inner"] = inner.collect();
         json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_are_told_what_is_known_and_no_folder_of_this_machine() {
+        let definition = json!({"version": "1.0", "inputs": [], "steps": [], "outputs": []});
+        let now = Timestamp::from_unix_micros(0);
+        let stamp = DefinitionStamp::inline(&definition, now);
+        let hash = stamp.hash.to_string();
+        let inline = Provenance::from(stamp);
+        assert_eq!(
+            inline.on_requests(None),
+            json!({"hash": hash, "source": "inline", "version": "1.0"})
+        );
+        let told = inline.on_requests(Some("ws/flow@7"));
+        assert_eq!(told["id"], "ws/flow@7");
+        let key = DefinitionKey::file("/home/ada/secret project/people.json");
+        assert_eq!(key.public_name(), "people.json");
+        let key = DefinitionKey::workflow("ws", "flow", Some("7"), None);
+        assert_eq!(key.public_name(), "ws/flow@7");
     }
 }

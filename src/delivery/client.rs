@@ -5,6 +5,7 @@
 //! 303 turns into GET, 302 too, 301 only for POST, 307 and 308 keep method and body. Credentials
 //! do not follow to another host. Only the status of an answer counts; its body is thrown away.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use super::outcome::{Answer, Failure, MAX_REDIRECTS, Trouble};
 use super::request::{Request, RequestError};
 use super::{mail, retry};
 use crate::clock::Clock;
-use crate::network::{self, CheckedResolver};
+use crate::network::{self, CheckedResolver, PlatformPlaces};
 
 /// Bytes of an answer that are read so that its connection can be used again.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -33,13 +34,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Clients {
     open: Client,
     strict: Client,
+    forbidden: Option<Arc<PlatformPlaces>>,
     adapters: Adapters,
     pub(super) remembered: Remembered,
 }
 
 impl Clients {
-    pub(super) fn new() -> Result<Self, reqwest::Error> {
-        network::clients(Self::built)
+    /// Clients that send nothing to forbidden places.
+    pub(super) fn new(forbidden: Option<Arc<PlatformPlaces>>) -> Result<Self, reqwest::Error> {
+        let clients = network::clients(Self::built)?;
+        Ok(Self {
+            forbidden,
+            ..clients
+        })
     }
 
     fn built(builder: fn() -> ClientBuilder) -> Result<Self, reqwest::Error> {
@@ -56,6 +63,7 @@ impl Clients {
                 .no_proxy()
                 .dns_resolver(CheckedResolver::global())
                 .build()?,
+            forbidden: None,
             adapters: Adapters::new(),
             remembered: Remembered::default(),
         })
@@ -131,6 +139,10 @@ impl Clients {
     }
 
     pub(super) async fn send(&self, request: &Request) -> Result<reqwest::Response, Failure> {
+        let forbidden = self.forbidden.as_ref();
+        if forbidden.is_some_and(|places| places.have(&request.url)) {
+            return Err(Failure::Offline);
+        }
         let client = match request.addresses {
             AddressPolicy::Any => &self.open,
             AddressPolicy::GlobalOnly => {

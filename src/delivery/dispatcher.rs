@@ -291,7 +291,8 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|error| error.to_string())?;
-        let clients = Clients::new().map_err(|error| error.without_url().to_string())?;
+        let forbidden = shared.settings.forbidden.clone();
+        let clients = Clients::new(forbidden).map_err(|error| error.without_url().to_string())?;
         let clients = Arc::new(clients);
         if shared.has_outbox() {
             runtime.spawn(shared.clone().attend(clients.clone()));

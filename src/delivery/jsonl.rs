@@ -5,7 +5,12 @@
 //! after [`GROUP_LINES`] lines, when its first line is older than [`GROUP_AGE`] at the next write,
 //! at [`JsonLines::flush`], and when the writer is dropped (errors are lost then: call
 //! [`JsonLines::finish`]).
+//!
+//! With a [`Rotation`] a file that would grow over its size is put aside as `name.1`, those before it
+//! become `name.2` and so on, and the oldest goes. A group is never parted, so every file holds
+//! whole lines, and is larger than its size only where one group is.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -37,6 +42,14 @@ pub enum JsonLinesError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The full file could not be put aside; it goes on growing until that can be done.
+    #[error("cannot put {} aside: {source}", path.display())]
+    Rotate {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The value has no form in JSON.
     #[error("cannot write line {line} of {} as JSON: {source}", path.display())]
     Value {
@@ -49,11 +62,45 @@ pub enum JsonLinesError {
     },
 }
 
+/// How large a file becomes, and how many older ones stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Bytes of a file.
+    pub bytes: u64,
+    /// Files that stay besides the one that is written.
+    pub keep: usize,
+}
+
+impl Rotation {
+    /// Puts a file aside, and takes the oldest away.
+    fn apply(self, path: &Path) -> std::io::Result<()> {
+        let aside = |number: usize| {
+            let mut name = OsString::from(path);
+            name.push(format!(".{number}"));
+            PathBuf::from(name)
+        };
+        let absent_is_fine = |done: std::io::Result<()>| match done {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        };
+        for number in (1..self.keep).rev() {
+            absent_is_fine(std::fs::rename(aside(number), aside(number + 1)))?;
+        }
+        absent_is_fine(match self.keep {
+            0 => std::fs::remove_file(path),
+            _ => std::fs::rename(path, aside(1)),
+        })
+    }
+}
+
 /// Writes a file of JSON Lines.
 #[derive(Debug)]
 pub struct JsonLines {
     path: PathBuf,
     file: File,
+    /// Bytes in the file.
+    size: u64,
+    rotation: Option<Rotation>,
     /// Whole lines that are not in the file yet.
     group: Vec<u8>,
     waiting: usize,
@@ -78,10 +125,17 @@ impl JsonLines {
             Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder),
             _ => Ok(()),
         };
-        match made.and_then(|()| options.open(&path)) {
-            Ok(file) => Ok(Self {
+        let opened = made.and_then(|()| {
+            let file = options.open(&path)?;
+            let size = file.metadata()?.len();
+            Ok((file, size))
+        });
+        match opened {
+            Ok((file, size)) => Ok(Self {
                 path,
                 file,
+                size,
+                rotation: None,
                 group: Vec::new(),
                 waiting: 0,
                 group_start: Instant::now(),
@@ -89,6 +143,13 @@ impl JsonLines {
             }),
             Err(source) => Err(JsonLinesError::Create { path, source }),
         }
+    }
+
+    /// The same with a bounded size, of all files too.
+    #[must_use]
+    pub fn rotated(mut self, rotation: Option<Rotation>) -> Self {
+        self.rotation = rotation;
+        self
     }
 
     /// Adds a line.
@@ -117,13 +178,34 @@ impl JsonLines {
     /// Ends the group: every line so far is in the file. After an error the lines of the group are
     /// given up, so that a full disk does not turn into a full memory.
     pub fn flush(&mut self) -> Result<(), JsonLinesError> {
+        let rotated = self.rotate();
         let written = self.file.write_all(&self.group);
+        self.size += self.group.len() as u64;
         self.group.clear();
         self.waiting = 0;
         written.map_err(|source| JsonLinesError::Write {
             path: self.path.clone(),
             source,
+        })?;
+        rotated.map_err(|source| JsonLinesError::Rotate {
+            path: self.path.clone(),
+            source,
         })
+    }
+
+    /// Begins a new file if the group finds no room in this one.
+    fn rotate(&mut self) -> std::io::Result<()> {
+        let Some(rotation) = self.rotation else {
+            return Ok(());
+        };
+        if self.size == 0 || self.size + self.group.len() as u64 <= rotation.bytes {
+            return Ok(());
+        }
+        rotation.apply(&self.path)?;
+        let mut options = OpenOptions::new();
+        self.file = options.append(true).create(true).open(&self.path)?;
+        self.size = 0;
+        Ok(())
     }
 
     /// Ends the file and returns the number of its new lines.
@@ -176,6 +258,67 @@ mod tests {
 
         JsonLines::append(&path).unwrap().write(&json!(2)).unwrap();
         assert!(read().ends_with("1\n2\n"), "dropping writes what is left");
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_full_file_is_put_aside_and_the_oldest_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let rotation = |keep| Some(Rotation { bytes: 30, keep });
+        let lines = JsonLines::append(&path).unwrap();
+        let mut lines = lines.rotated(rotation(2));
+        // Ten bytes each: three to a file.
+        for number in 10..21 {
+            lines.write(&json!({"n": number + 90})).unwrap();
+            lines.flush().unwrap();
+        }
+        lines.finish().unwrap();
+        assert_eq!(files(folder.path()), ["a.jsonl", "a.jsonl.1", "a.jsonl.2"]);
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let numbers = |from: u32| -> String {
+            let lines = (from..from + 3).filter(|n| *n < 111);
+            lines.map(|n| format!("{{\"n\":{n}}}\n")).collect()
+        };
+        assert_eq!(read("a.jsonl"), numbers(109));
+        assert_eq!(read("a.jsonl.1"), numbers(106));
+        assert_eq!(read("a.jsonl.2"), numbers(103));
+
+        // A file that was there counts, and nothing older needs to stay.
+        let mut lines = JsonLines::append(&path).unwrap().rotated(rotation(0));
+        for number in 111..113 {
+            lines.write(&json!({"n": number})).unwrap();
+            lines.flush().unwrap();
+        }
+        lines.finish().unwrap();
+        assert_eq!(read("a.jsonl"), "{\"n\":112}\n");
+        assert_eq!(files(folder.path()).len(), 3);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_aside_loses_no_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        std::fs::create_dir_all(folder.path().join("a.jsonl.1/in the way")).unwrap();
+        let lines = JsonLines::append(&path).unwrap();
+        let mut lines = lines.rotated(Some(Rotation { bytes: 1, keep: 1 }));
+        lines.write("one").unwrap();
+        lines.flush().unwrap();
+        lines.write("two").unwrap();
+        let error = lines.flush().unwrap_err().to_string();
+        assert!(error.starts_with("cannot put "), "{error}");
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "\"one\"\n\"two\"\n"
+        );
     }
 
     #[test]

@@ -48,19 +48,22 @@ pub use remote::RemoteWorkflows;
 pub use request::{Request, RequestError};
 pub use retry::RetryPolicy;
 
+use crate::network::PlatformPlaces;
 use outbox::OutboxError;
 
 /// Receivers served at the same time.
 pub const MAX_RECEIVERS: usize = 256;
 
 /// How a dispatcher behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Whether steps that do not want to wait (`fire_and_forget`) need not: true for streams and
     /// servers, false where the process ends with the run.
     pub background: bool,
     /// Which addresses definitions may reach.
     pub addresses: AddressPolicy,
+    /// Where nothing is sent, in offline mode; events for these places wait.
+    pub forbidden: Option<Arc<PlatformPlaces>>,
     /// Bounds of the queue of each receiver.
     pub capacity: Capacity,
     /// How failed attempts are made again.
@@ -74,6 +77,7 @@ impl Default for Settings {
         Self {
             background: true,
             addresses: AddressPolicy::default(),
+            forbidden: None,
             capacity: Capacity::default(),
             retry: RetryPolicy::default(),
             at_once: 8,

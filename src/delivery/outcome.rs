@@ -136,6 +136,9 @@ pub enum Failure {
     /// The event was not taken.
     #[error(transparent)]
     Post(#[from] PostError),
+    /// It leads to the platform, and offline mode forbids that.
+    #[error("OFFLINE_MODE is enabled, so nothing is sent to the platform")]
+    Offline,
     /// The event was taken away before it was sent.
     #[error("the event was taken away before it was sent")]
     TakenAway,
@@ -188,7 +191,7 @@ impl Failure {
     pub fn cause(&self) -> Cause {
         match self {
             Self::Timeout { .. } => Cause::Timeout,
-            Self::Network { .. } => Cause::Network,
+            Self::Network { .. } | Self::Offline => Cause::Network,
             Self::Status { status, .. } if is_passing(*status) => Cause::Busy,
             Self::Peer { passing: true, .. } => Cause::Busy,
             Self::Status { .. } | Self::Peer { .. } | Self::Redirects => Cause::Refused,

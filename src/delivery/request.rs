@@ -125,14 +125,22 @@ impl Request {
     }
 
     /// The same request naming the definition that made the event, in the header
-    /// `X-Millrace-Definition`: `hash=…; version=…; source=…`, those that are known, out of the
-    /// `definition` of a result. Characters that a header cannot have become `?`.
+    /// `X-Millrace-Definition`: `hash=…; id=…; version=…; source=…; inner=…`, those that are known, out
+    /// of the `definition` of a result; `inner` has `id@hash` of each definition that it names, parted by
+    /// commas. Characters that a header cannot have become `?`.
     #[must_use]
     pub fn definition(mut self, stamp: &Json) -> Self {
-        let parts: Vec<String> = ["hash", "version", "source"]
-            .iter()
+        let known = ["hash", "id", "version", "source"].iter();
+        let mut parts: Vec<String> = known
             .filter_map(|name| Some(format!("{name}={}", stamp[*name].as_str()?)))
             .collect();
+        let inner = stamp["inner"].as_array().into_iter().flatten();
+        let inner: Vec<String> = inner
+            .filter_map(|own| Some(format!("{}@{}", own["id"].as_str()?, own["hash"].as_str()?)))
+            .collect();
+        if !inner.is_empty() {
+            parts.push(format!("inner={}", inner.join(",")));
+        }
         let text: String = parts
             .join("; ")
             .chars()
@@ -335,6 +343,14 @@ mod tests {
             serde_json::json!({"hash": "d86e34748e80", "version": null, "source": "f\u{e9}"});
         let request = post("http://h/").unwrap().definition(&stamp);
         assert_eq!(request.headers[DEFINITION], "hash=d86e34748e80; source=f?");
+        let inner = serde_json::json!([{"id": "w/a", "hash": "1a"}, {"id": "w/b@3", "hash": "2b"}]);
+        let stamp = serde_json::json!({"source": "platform", "hash": "d8", "version": "v7",
+            "id": "w/f", "inner": inner});
+        let request = post("http://h/").unwrap().definition(&stamp);
+        assert_eq!(
+            request.headers[DEFINITION],
+            "hash=d8; id=w/f; version=v7; source=platform; inner=w/a@1a,w/b@3@2b"
+        );
         let without = post("http://h/").unwrap().definition(&Json::Null);
         assert!(!without.headers.contains_key(DEFINITION));
     }

@@ -68,6 +68,10 @@ pub enum Check {
     Decoders,
     /// Films can be written.
     Encoder,
+    /// Sessions over WebRTC can be had.
+    Webrtc,
+    /// Pictures of streams can be sent over RTSP.
+    RtspOutput,
     /// A definition compiles here and its models are there.
     Compiles,
 }
@@ -95,6 +99,8 @@ impl Check {
             Self::GStreamer => "gstreamer",
             Self::Decoders => "decoders",
             Self::Encoder => "encoder",
+            Self::Webrtc => "webrtc",
+            Self::RtspOutput => "rtsp output",
             Self::Compiles => "compiles",
         }
     }

@@ -11,6 +11,7 @@ use gstreamer::prelude::*;
 use super::finding::listed;
 use super::{Check, Circumstances, Finding};
 use crate::clock::Clock;
+use crate::outputs::rtsp;
 use crate::sources::gst::{init, package_of_element};
 
 /// Elements that every source needs.
@@ -53,6 +54,36 @@ const SOURCES: &[&str] = &[
 
 /// Elements that write films.
 const FILM: &[&str] = &["x264enc", "mp4mux"];
+
+/// Elements that sessions over WebRTC need: the connection and its channels, and tracks in VP8 and
+/// H.264. Some of them `webrtcbin` makes by itself.
+const WEBRTC: &[&str] = &[
+    "dtlssrtpdec",
+    "dtlssrtpenc",
+    "nicesink",
+    "nicesrc",
+    "rtpbin",
+    "rtph264depay",
+    "rtph264pay",
+    "rtpvp8depay",
+    "rtpvp8pay",
+    "sctpdec",
+    "sctpenc",
+    "srtpdec",
+    "srtpenc",
+    "vp8enc",
+    "webrtcbin",
+    "x264enc",
+];
+
+/// Elements that pictures over RTSP need, besides an encoder.
+const RTSP_OUTPUT: &[&str] = &[
+    "h264parse",
+    "multiudpsink",
+    "rtpbin",
+    "rtph264pay",
+    "udpsrc",
+];
 
 /// A video codec: its name, its media type, and the decoder that RTSP sources take.
 struct Codec {
@@ -108,7 +139,7 @@ pub(super) fn check(_: &Circumstances, _: &dyn Clock) -> Vec<Finding> {
                       gstreamer1.0-plugins-base`";
         return vec![Finding::fault(Check::GStreamer, error.to_string(), remedy)];
     }
-    vec![elements(), decoders(), encoder()]
+    vec![elements(), decoders(), encoder(), webrtc(), rtsp_output()]
 }
 
 fn is_there(element: &str) -> bool {
@@ -215,6 +246,40 @@ fn encoder() -> Finding {
     Finding::fault(Check::Encoder, evidence, install(&missing))
 }
 
+fn webrtc() -> Finding {
+    let missing = missing(WEBRTC);
+    if missing.is_empty() {
+        return Finding::ok(Check::Webrtc, format!("all {} elements", WEBRTC.len()));
+    }
+    // Clients choose the codec, and most offer VP8 first.
+    let what = match missing[..] {
+        ["x264enc"] => "sessions over WebRTC have no track in H.264",
+        ["vp8enc"] => "sessions over WebRTC have no track in VP8",
+        _ => "no session over WebRTC can be had",
+    };
+    let evidence = format!("{what} without {}", listed(&missing, WEBRTC.len()));
+    Finding::fault(Check::Webrtc, evidence, install(&missing))
+}
+
+fn rtsp_output() -> Finding {
+    let mut missing = missing(RTSP_OUTPUT);
+    let encoder = rtsp::encoder();
+    if encoder.is_none() {
+        // The one that needs no graphics card.
+        missing.push("x264enc");
+    }
+    match (encoder, &missing[..]) {
+        (Some(encoder), []) => Finding::ok(Check::RtspOutput, format!("encoded by {encoder}")),
+        _ => {
+            let evidence = format!(
+                "no picture can be sent over RTSP without {}",
+                listed(&missing, RTSP_OUTPUT.len() + 1)
+            );
+            Finding::fault(Check::RtspOutput, evidence, install(&missing))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Verdict;
@@ -223,7 +288,7 @@ mod tests {
     #[test]
     fn this_machine_has_everything() {
         init().unwrap();
-        for found in [elements(), decoders(), encoder()] {
+        for found in [elements(), decoders(), encoder(), webrtc(), rtsp_output()] {
             assert_eq!(found.verdict, Verdict::Ok, "{found:?}");
         }
         assert!(decoders().evidence.contains("H.264 "));
@@ -235,6 +300,23 @@ mod tests {
         assert!(
             remedy.contains("install gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly`"),
             "{remedy}"
+        );
+    }
+
+    #[test]
+    fn what_webrtc_needs_is_in_debian_packages_that_set_up_installs() {
+        let setup = include_str!("../../scripts/setup.sh");
+        for element in WEBRTC.iter().chain(RTSP_OUTPUT) {
+            assert!(setup.contains(package(element)), "{element}");
+        }
+        let named = [package("nicesrc"), package("sctpenc"), package("rtpbin")];
+        assert_eq!(
+            named,
+            [
+                "gstreamer1.0-nice",
+                "gstreamer1.0-plugins-bad",
+                "gstreamer1.0-plugins-good"
+            ]
         );
     }
 }

@@ -117,8 +117,8 @@ impl Engine {
         &self.services
     }
 
-    /// Names the definition in full on what its steps send out: `hash`, `version`, `source`. The hash
-    /// alone is known without.
+    /// Names the definition in full on what its steps send out, as
+    /// [`crate::definitions::Provenance::on_requests`] has it. The hash alone is known without.
     pub fn name_definition(&mut self, stamp: Json) {
         let stamp = Arc::new(stamp);
         for stage in &mut self.stages {

@@ -40,7 +40,7 @@
 //! | output | value |
 //! | --- | --- |
 //! | `webhook`, `mqtt`, `kafka`, `nats`, `redis` | an address as `millrace run` takes it, or a list of them [`url`, `when`: an output that has to be true, `include_images`]; they go through the outbox |
-//! | `jsonl` | a file to which a line is added for each result [`path`, `include_images`] |
+//! | `jsonl` | a file to which a line is added for each result [`path`, `include_images`, `rotate`: the size at which it is put aside as `path.1`, 1GB, or false; `keep`: files put aside that stay, 9] |
 //! | `video` | film of the picture, in files of ten minutes [`path`, `output`, `segment`: `10m` or `500MB`, `keep`: files that stay] |
 //! | `preview` | the picture over HTTP: true or false [`output`] |
 //! | `rtsp` | the picture over RTSP where the server has `--rtsp-listen`: true or false [`output`] |

@@ -474,7 +474,7 @@ impl Pipeline {
 impl Observer for Pipeline {
     fn notice(&self, number: usize, notice: Notice<'_>) {
         let failed = match notice {
-            Notice::Event(Event::Lost(error)) => Some((Severity::Warning, error)),
+            Notice::Event(Event::Lost { error, .. }) => Some((Severity::Warning, error)),
             Notice::Failed(error) => Some((Severity::Error, error)),
             Notice::Event(_) => None,
         };

@@ -2,103 +2,6 @@
 
 use smallvec::SmallVec;
 
-/// Whether a closed line is a polygon in the sense of geographic systems: it encloses something and
-/// touches itself nowhere.
-pub fn is_simple(points: &[[i64; 2]]) -> bool {
-    if points.len() < 3 {
-        return false;
-    }
-    steps_apart(points).unwrap_or_else(|| {
-        let exact: Vec<[f64; 2]> = points.iter().map(|p| p.map(|c| c as f64)).collect();
-        area(&exact) != 0.0 && edges_apart(&exact)
-    })
-}
-
-/// Whether no two edges of a closed line have a point in common but where one goes on from the other.
-fn edges_apart(points: &[[f64; 2]]) -> bool {
-    let n = points.len();
-    let edge = |i: usize| (points[i], points[(i + 1) % n]);
-    for i in 0..n {
-        let ((a, b), (_, c)) = (edge(i), edge((i + 1) % n));
-        // The next edge must not lead back over this one.
-        if turn(a, b, c) == 0.0 && dot(a, b, c) < 0.0 {
-            return false;
-        }
-    }
-    let neighbours = |i: usize, j: usize| (i + 1) % n == j || (j + 1) % n == i;
-    // From left to right, so that each edge meets only those that begin before it ends.
-    let left = |i: usize| points[i][0].min(points[(i + 1) % n][0]);
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|&i, &j| left(i).total_cmp(&left(j)));
-    for (place, &i) in order.iter().enumerate() {
-        let (a, b) = edge(i);
-        let end = a[0].max(b[0]);
-        let near = order[place + 1..].iter().take_while(|&&j| left(j) <= end);
-        for &j in near.filter(|&&j| !neighbours(i, j)) {
-            let (c, d) = edge(j);
-            if touch(a, b, c, d) {
-                return false;
-            }
-        }
-    }
-    true
-}
-
-/// Cells that are looked at for a line along pixels at most.
-const MOST_CELLS: i64 = 1 << 20;
-/// A line has come to the pixel.
-const SEEN: u8 = 1;
-/// A line goes slantwise, falling or rising, between the pixel and the next three.
-const FALLING: u8 = 2;
-const RISING: u8 = 4;
-
-/// Whether a closed line of three points or more that goes from pixel to pixel, straight or slantwise, comes
-/// to none twice and crosses itself between none: the answer of [`is_simple`] for outlines of masks, at a
-/// step a pixel. `None` for other lines.
-fn steps_apart(points: &[[i64; 2]]) -> Option<bool> {
-    let range = |axis: usize| {
-        let least = points.iter().map(|p| p[axis]).min().unwrap_or(0);
-        let most = points.iter().map(|p| p[axis]).max().unwrap_or(0);
-        (least, most.saturating_sub(least).saturating_add(1))
-    };
-    let ((left, width), (top, height)) = (range(0), range(1));
-    let cells = width.saturating_mul(height);
-    if cells > MOST_CELLS {
-        return None;
-    }
-    let mut cells = vec![0u8; cells as usize];
-    let mut apart = true;
-    let next = points.iter().cycle().skip(1);
-    for (p, q) in points.iter().zip(next) {
-        let (dx, dy) = (q[0] - p[0], q[1] - p[1]);
-        if dx != 0 && dy != 0 && dx.abs() != dy.abs() {
-            return None;
-        }
-        let (right, down) = (dx.signum(), dy.signum());
-        let stride = (down * width + right) as isize;
-        let slant = match right * down {
-            0 => None,
-            1 => Some(FALLING),
-            _ => Some(RISING),
-        };
-        // The upper left of the four pixels that a slanted step goes between.
-        let corner = (down.min(0) * width + right.min(0)) as isize;
-        apart &= (dx, dy) != (0, 0);
-        let mut at = ((p[1] - top) * width + p[0] - left) as usize;
-        for _ in 0..dx.abs().max(dy.abs()) {
-            apart &= cells[at] & SEEN == 0;
-            cells[at] |= SEEN;
-            if let Some(slant) = slant {
-                let cell = &mut cells[at.wrapping_add_signed(corner)];
-                *cell |= slant;
-                apart &= *cell & (FALLING | RISING) != FALLING | RISING;
-            }
-            at = at.wrapping_add_signed(stride);
-        }
-    }
-    Some(apart)
-}
-
 /// Area that a closed line encloses.
 pub fn area(points: &[[f64; 2]]) -> f64 {
     let next = points.iter().cycle().skip(1);
@@ -134,18 +37,26 @@ struct Edge {
 }
 
 impl Region {
-    /// The area within a closed line that touches itself nowhere (see [`is_simple`]).
+    /// The area within a closed line that touches itself nowhere.
     pub fn of(points: &[[f64; 2]]) -> Self {
-        let mut edges = Vec::with_capacity(points.len());
+        let (mut falling, mut rising) = (Vec::with_capacity(points.len()), Vec::new());
         if let Some(&last) = points.last() {
             let mut before = last;
             for &point in points {
-                edges.extend(Edge::of(before, point));
+                match Edge::of(before, point) {
+                    Some(edge) if edge.sign > 0.0 => falling.push(edge),
+                    Some(edge) => rising.push(edge),
+                    None => {}
+                }
                 before = point;
             }
         }
-        // An outline goes down and up: the stable sort merges such runs.
-        edges.sort_by(|a, b| a.top.total_cmp(&b.top));
+        // Most outlines go down once and up once, from their highest point.
+        rising.reverse();
+        let mut edges = merged(&falling, &rising);
+        if !edges.is_sorted_by(|a, b| a.top <= b.top) {
+            edges.sort_by(|a, b| a.top.total_cmp(&b.top));
+        }
         Self {
             edges,
             area: area(points),
@@ -262,6 +173,23 @@ impl Edge {
     }
 }
 
+/// The edges of two lists, always the higher of both next ones.
+fn merged(mut a: &[Edge], mut b: &[Edge]) -> Vec<Edge> {
+    let mut edges = Vec::with_capacity(a.len() + b.len());
+    while let (Some((first, rest)), Some((other, others))) = (a.split_first(), b.split_first()) {
+        if first.top <= other.top {
+            edges.push(*first);
+            a = rest;
+        } else {
+            edges.push(*other);
+            b = others;
+        }
+    }
+    edges.extend_from_slice(a);
+    edges.extend_from_slice(b);
+    edges
+}
+
 /// The area between the upright axis and the left one of two edges, over the heights that they share.
 fn left_of_both(a: &Edge, b: &Edge) -> f64 {
     let (top, bottom) = (a.top.max(b.top), a.bottom.min(b.bottom));
@@ -277,31 +205,6 @@ fn left_of_both(a: &Edge, b: &Edge) -> f64 {
         left * left / (-2.0 * (ahead - after).abs())
     };
     ((start + end) / 2.0 + less) * (bottom - top)
-}
-
-/// Twice the signed area of a triangle: on which side of the line from `a` to `b` does `c` lie.
-fn turn(a: [f64; 2], b: [f64; 2], c: [f64; 2]) -> f64 {
-    (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-}
-
-/// Whether the way from `b` to `c` goes on (positive) or back (negative) after that from `a` to `b`.
-fn dot(a: [f64; 2], b: [f64; 2], c: [f64; 2]) -> f64 {
-    (b[0] - a[0]) * (c[0] - b[0]) + (b[1] - a[1]) * (c[1] - b[1])
-}
-
-/// Whether the boxes around two edges have a point in common.
-fn boxes_meet(a: [f64; 2], b: [f64; 2], c: [f64; 2], d: [f64; 2]) -> bool {
-    let overlap = |axis: usize| {
-        a[axis].min(b[axis]) <= c[axis].max(d[axis]) && c[axis].min(d[axis]) <= a[axis].max(b[axis])
-    };
-    overlap(0) && overlap(1)
-}
-
-/// Whether two edges have a point in common.
-fn touch(a: [f64; 2], b: [f64; 2], c: [f64; 2], d: [f64; 2]) -> bool {
-    boxes_meet(a, b, c, d)
-        && turn(a, b, c) * turn(a, b, d) <= 0.0
-        && turn(c, d, a) * turn(c, d, b) <= 0.0
 }
 
 #[cfg(test)]
@@ -378,44 +281,5 @@ mod tests {
             let as_boxes = Region::of_box(a).shared_area(&Region::of_box(b));
             prop_assert_eq!(shared(&corners(a), &corners(b)), as_boxes);
         }
-
-        #[test]
-        fn a_line_along_pixels_is_judged_as_any_other(
-            steps in prop::collection::vec((0usize..8, 1i64..4), 2..9),
-        ) {
-            const WAYS: [[i64; 2]; 8] =
-                [[1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1], [0, -1], [1, -1]];
-            let mut points = vec![[0, 0]];
-            let mut at = [0, 0];
-            for (way, length) in steps {
-                at = [at[0] + WAYS[way][0] * length, at[1] + WAYS[way][1] * length];
-                points.push(at);
-            }
-            // Home again, first slantwise.
-            let slant = at[0].abs().min(at[1].abs());
-            let corner = [at[0] - at[0].signum() * slant, at[1] - at[1].signum() * slant];
-            if slant > 0 && corner != [0, 0] {
-                points.push(corner);
-            }
-            if points.last() == Some(&[0, 0]) {
-                points.pop();
-            }
-            if points.len() >= 3 {
-                let exact: Vec<_> = points.iter().map(|p| p.map(|c| c as f64)).collect();
-                let want = area(&exact) != 0.0 && edges_apart(&exact);
-                prop_assert_eq!(steps_apart(&points), Some(want), "{:?}", points);
-            }
-        }
-    }
-
-    #[test]
-    fn a_line_that_touches_itself_is_no_polygon() {
-        assert!(is_simple(&SQUARE.map(|p| p.map(|c| c as i64))));
-        assert!(!is_simple(&[[0, 0], [10, 10], [10, 0], [0, 10]]));
-        // Out and back.
-        assert!(!is_simple(&[[0, 0], [10, 0], [4, 0], [4, 5]]));
-        assert!(!is_simple(&[[0, 0], [10, 0], [20, 0]]));
-        let eight = [[0, 0], [5, 5], [10, 0], [10, 10], [5, 5], [0, 10]];
-        assert!(!is_simple(&eight));
     }
 }

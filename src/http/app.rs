@@ -118,6 +118,9 @@ const KEY_IS_KNOWN_FOR: Duration = Duration::from_secs(3_600);
 pub struct Order {
     /// The definition.
     pub fetched: Arc<Fetched>,
+    /// What the request calls it: `workspace/workflow`, with `@version` if it is pinned; none if it came
+    /// with the request.
+    pub id: Option<String>,
     /// Inputs as the client sends them.
     pub inputs: Map<String, Value>,
     /// Outputs that the client does not want.
@@ -304,8 +307,7 @@ impl App {
             ..self.services.clone()
         };
         let mut engine = Engine::new(plan, services, self.input.clone())?;
-        let stamp = provenance.stamp();
-        engine.name_definition(stamp.to_json(stamp.fetched_at));
+        engine.name_definition(provenance.on_requests(order.id.as_deref()));
         Ok((engine, provenance))
     }
 

@@ -15,7 +15,7 @@ use axum::extract::{Path as InPath, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{self, get, post};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -43,12 +43,20 @@ pub fn routes() -> Vec<Route> {
             get(open),
         ),
         Route::new(tag, "GET", "/build/api", "Saved workflows", get(list)),
+        Route::new(tag, "GET", "/build/api/{id}", "A saved workflow", get(one)),
         Route::new(
             tag,
-            "GET",
+            "POST",
             "/build/api/{id}",
-            "A saved workflow; POST saves, DELETE deletes it",
-            get(one).post(save).delete(delete),
+            "Save a workflow",
+            post(save),
+        ),
+        Route::new(
+            tag,
+            "DELETE",
+            "/build/api/{id}",
+            "Delete a saved workflow",
+            routing::delete(delete),
         ),
     ]
 }

@@ -61,13 +61,11 @@ pub fn routes() -> Vec<Route> {
 
 /// The route by project and version, which takes every path of two segments that no other takes.
 pub fn by_version() -> Vec<Route> {
-    vec![Route::new(
-        "Inference",
-        "POST",
-        "/{project}/{version}",
-        "Run a model by project and version",
-        get(by_path).post(by_path),
-    )]
+    let route = |method, handler| {
+        let about = "Run a model by project and version";
+        Route::new("Inference", method, "/{project}/{version}", about, handler)
+    };
+    vec![route("GET", get(by_path)), route("POST", post(by_path))]
 }
 
 /// What a request wants of a model, and how the answer shall look.

@@ -46,21 +46,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at an address (port 0 takes a free one).
+    /// Listens at the first of these addresses that can be had (port 0 takes a free one).
     ///
     /// # Errors
-    /// If the address cannot be had; the text names who may hold it.
+    /// If none can be had.
     pub fn start(
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         router: Router,
         listening: Listening,
     ) -> Result<Self, String> {
         let refused = |e: &dyn std::fmt::Display| {
+            let tried: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             format!(
-                "cannot listen at {address}: {e}; choose another port or stop what listens there"
+                "cannot listen at {}: {e}; choose another port or stop what listens there",
+                tried.join(" or ")
             )
         };
-        let listener = std::net::TcpListener::bind(address).map_err(|e| refused(&e))?;
+        let listener = std::net::TcpListener::bind(addresses).map_err(|e| refused(&e))?;
         listener.set_nonblocking(true).map_err(|e| refused(&e))?;
         let address = listener.local_addr().map_err(|e| refused(&e))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()

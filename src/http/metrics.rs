@@ -89,18 +89,6 @@ const FIGURES: &[Figure] = &[
         help: "Time in which a live source gave nothing for more than a second.",
         value: |s| s.starved.as_secs_f64(),
     },
-    Figure {
-        name: "latency_p50_seconds",
-        kind: "gauge",
-        help: "Median time from decoder to result.",
-        value: |s| s.latency_p50.as_secs_f64(),
-    },
-    Figure {
-        name: "latency_p99_seconds",
-        kind: "gauge",
-        help: "99th percentile of that time.",
-        value: |s| s.latency_p99.as_secs_f64(),
-    },
 ];
 
 /// Times of a stream.
@@ -462,6 +450,18 @@ mod tests {
         assert_eq!(
             text.matches("# TYPE").count(),
             FIGURES.len() + TIMES.len() + 7
+        );
+        // Percentiles are labels of summaries, and have no series of their own.
+        let latency = |l: &&str| l.starts_with("# TYPE millrace_stream_latency");
+        assert_eq!(
+            text.lines().filter(latency).collect::<Vec<_>>(),
+            ["# TYPE millrace_stream_latency_seconds summary"]
+        );
+        assert!(
+            text.contains(
+                "millrace_stream_latency_seconds{stream=\"gate \\\"a\\\"\",quantile=\"0.99\"} 0\n"
+            ),
+            "{text}"
         );
     }
 

@@ -13,18 +13,32 @@ use serde_json::{Value, json};
 
 use super::metrics;
 use super::process::Process;
+use super::table::{self, Route};
 
 /// Media type of Prometheus' text form.
 pub const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The routes without those that a server of workflows answers in its own way.
-pub fn routes() -> Router<Arc<Process>> {
-    Router::new().route("/definitions/refresh", post(refresh))
+pub fn routes() -> Vec<Route<Arc<Process>>> {
+    let refresh = Route::new(
+        "Service",
+        "POST",
+        "/definitions/refresh",
+        "Ask the sources of definitions now",
+        post(refresh),
+    );
+    let id = json!({"type": "object", "properties": {"id": {"type": "string"}}});
+    let refreshed = json!({
+        "type": "object",
+        "properties": {"refreshed": {"type": "array", "items": {"type": "object"}}},
+        "required": ["refreshed"],
+    });
+    vec![refresh.takes(id).gives(refreshed)]
 }
 
 /// All routes of a process that serves nothing else.
 pub fn alone(process: Arc<Process>) -> Router {
-    routes()
+    table::router(routes())
         .route("/freshness", get(freshness))
         .route("/healthz", get(async || Json(json!({"status": "healthy"}))))
         .route("/metrics", get(figures))

@@ -19,8 +19,13 @@ use super::app::ServerSettings;
 use super::body::{self, BodyLimits};
 use super::caller;
 use super::rejection::Rejection;
+use super::schemas;
+use super::table::{self, Route};
 use crate::fleet::{Fleet, FleetError, request};
 use crate::sources::SourceSpec;
+
+/// What these routes are shown under.
+const TAG: &str = "Pipelines";
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -31,29 +36,82 @@ struct Shared {
 }
 
 /// The routes of a fleet.
-pub fn routes<S: Clone + Send + Sync + 'static>(
-    fleet: Arc<Fleet>,
-    settings: &ServerSettings,
-) -> Router<S> {
+pub fn routes<S>(fleet: Arc<Fleet>, settings: &ServerSettings) -> Vec<Route<S>> {
     let shared = Shared {
         fleet,
         limits: settings.body,
         keys_from_headers: settings.keys_from_headers,
     };
-    Router::new()
-        .route("/inference_pipelines/initialise", post(initialise))
-        .route("/inference_pipelines/list", get(list))
-        .route("/inference_pipelines/{id}/status", get(status))
-        .route("/inference_pipelines/{id}/pause", post(pause))
-        .route("/inference_pipelines/{id}/resume", post(resume))
-        .route("/inference_pipelines/{id}/terminate", post(terminate))
-        .route("/inference_pipelines/{id}/consume", get(consume))
-        .route("/inference_pipelines/{id}/sources", post(add_source))
-        .route(
+    table::with_state(table(), &shared)
+}
+
+/// The routes alone, for a server of pipelines and nothing else.
+pub fn alone(fleet: Arc<Fleet>, settings: &ServerSettings) -> Router {
+    table::router(routes(fleet, settings))
+}
+
+fn table() -> Vec<Route<Shared>> {
+    let route = |method, path, summary, handler| Route::new(TAG, method, path, summary, handler);
+    let act = |path, summary, handler| route("POST", path, summary, handler).gives(schemas::done());
+    vec![
+        act(
+            "/inference_pipelines/initialise",
+            "Start a pipeline on video",
+            post(initialise),
+        )
+        .takes(schemas::pipeline()),
+        route(
+            "GET",
+            "/inference_pipelines/list",
+            "The pipelines of this process",
+            get(list),
+        )
+        .gives(schemas::pipelines()),
+        route(
+            "GET",
+            "/inference_pipelines/{id}/status",
+            "How a pipeline is",
+            get(status),
+        )
+        .gives(schemas::status()),
+        act(
+            "/inference_pipelines/{id}/pause",
+            "Hold a pipeline",
+            post(pause),
+        ),
+        act(
+            "/inference_pipelines/{id}/resume",
+            "Let a pipeline go on",
+            post(resume),
+        ),
+        act(
+            "/inference_pipelines/{id}/terminate",
+            "End a pipeline",
+            post(terminate),
+        ),
+        route(
+            "GET",
+            "/inference_pipelines/{id}/consume",
+            "Take the next result of a pipeline",
+            get(consume),
+        )
+        .takes(schemas::exclusion())
+        .gives(schemas::consumed()),
+        act(
+            "/inference_pipelines/{id}/sources",
+            "Add a source to a pipeline",
+            post(add_source),
+        )
+        .takes(schemas::added_source())
+        .gives(schemas::source_number()),
+        route(
+            "DELETE",
             "/inference_pipelines/{id}/sources/{number}",
+            "Take a source from a pipeline",
             delete(remove_source),
         )
-        .with_state(shared)
+        .gives(schemas::done()),
+    ]
 }
 
 /// Why a request is not answered as it was meant.

@@ -115,8 +115,8 @@ impl Process {
                     "dropped": now.dropped,
                     "reconnects": now.reconnects,
                     "swaps": now.swaps,
-                    "latency_p50_ms": now.latency_p50.as_secs_f64() * 1e3,
-                    "latency_p99_ms": now.latency_p99.as_secs_f64() * 1e3,
+                    "latency_p50_ms": now.latency.p50.as_secs_f64() * 1e3,
+                    "latency_p99_ms": now.latency.p99.as_secs_f64() * 1e3,
                 })
             })
             .collect();

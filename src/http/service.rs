@@ -1,42 +1,38 @@
 //! Routes about the server itself (section 1.2 of the server specification).
 
 use std::sync::Arc;
-use std::sync::LazyLock;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Request, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::app::App;
 use super::operation::PROMETHEUS;
 use super::rejection::Rejection;
-use super::table::{self, Route};
+use super::table::{Description, Route};
 use super::{logs, metrics, streams};
 
 type Shared = State<Arc<App>>;
 
+/// What pages are.
+const PAGE: &[&str] = &["text/html"];
 /// Release of the reference whose interface this is; clients may look at it.
 const INTERFACE_VERSION: &str = "1.8.3";
-
-static DESCRIPTION: LazyLock<(String, String)> = LazyLock::new(|| {
-    let routes = super::routes();
-    (table::openapi(&routes).to_string(), table::page(&routes))
-});
 
 /// The routes of this file.
 pub fn routes() -> Vec<Route> {
     let tag = "Service";
     let route = |path, summary, handler| Route::new(tag, "GET", path, summary, handler);
     vec![
-        route("/", "Start page", get(start_page)),
-        route("/docs", "These routes", get(docs)),
-        route("/redoc", "These routes", get(docs)),
+        route("/", "Start page", get(start_page)).as_media(PAGE),
+        route("/docs", "These routes", get(docs)).as_media(PAGE),
+        route("/redoc", "These routes", get(docs)).as_media(PAGE),
         route("/openapi.json", "These routes as OpenAPI", get(openapi)),
         route("/info", "Name and version", get(info)),
         route("/healthz", "Whether the server lives", get(healthz)),
@@ -55,8 +51,12 @@ pub fn routes() -> Vec<Route> {
             "Events that wait for their receivers",
             get(outbox),
         ),
-        route("/metrics", "Figures for Prometheus", get(figures)),
-        route("/logs", "The last lines of the log", get(log_lines)),
+        route("/metrics", "Figures for Prometheus", get(figures)).as_media(&["text/plain"]),
+        route("/logs", "The last lines of the log", get(log_lines)).asks(&[
+            ("limit", "integer", "Lines at most, 100"),
+            ("level", "string", "Only lines of this level"),
+            ("since", "string", "Only lines after this time"),
+        ]),
         route(
             "/device/stats",
             "Statistics of containers",
@@ -81,12 +81,13 @@ async fn start_page(State(app): Shared) -> Html<String> {
     ))
 }
 
-async fn docs() -> Html<&'static str> {
-    Html(&DESCRIPTION.1)
+async fn docs(Extension(told): Extension<Description>) -> Html<String> {
+    Html(told.page.as_ref().to_owned())
 }
 
-async fn openapi() -> Response {
-    ([(CONTENT_TYPE, "application/json")], DESCRIPTION.0.as_str()).into_response()
+async fn openapi(Extension(told): Extension<Description>) -> Response {
+    let text = told.openapi.as_ref().to_owned();
+    ([(CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 async fn info(State(app): Shared) -> Json<Value> {

@@ -27,6 +27,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::rejection::Rejection;
+use super::schemas;
+use super::table::{self, Parameter, Route};
 use crate::fleet::{Fleet, report};
 use crate::outputs::{OutputCounts, Outputs, PictureSpec, Shot, View, ViewError, Viewer, Wish};
 use crate::streams::Figures;
@@ -148,19 +150,58 @@ struct Shared {
     turns: Arc<Semaphore>,
 }
 
+/// The parameters of a picture.
+const PICTURE: &[Parameter] = &[
+    ("source", "string", "The source, of a stream with several"),
+    (
+        "output",
+        "string",
+        "The output, where there are several pictures",
+    ),
+    ("width", "integer", "Pixels, from 16; as it is without"),
+    ("quality", "integer", "Of the JPEG, 1 to 100; 80 without"),
+    (
+        "fps",
+        "number",
+        "Pictures per second of a preview, 0.01 to 120; 15 without",
+    ),
+];
+
 /// The routes.
-pub fn routes<S: Clone + Send + Sync + 'static>(streams: Arc<dyn Streams>) -> Router<S> {
+pub fn routes<S>(streams: Arc<dyn Streams>) -> Vec<Route<S>> {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let shared = Shared {
         streams,
         turns: Arc::new(Semaphore::new(cores.div_ceil(2))),
     };
-    Router::new()
-        .route("/streams", get(all))
-        .route("/streams/{id}", get(one))
-        .route("/streams/{id}/preview", get(preview))
-        .route("/streams/{id}/picture.jpg", get(picture))
-        .with_state(shared)
+    let route = |path, summary, handler| Route::new("Streams", "GET", path, summary, handler);
+    let all = vec![
+        route("/streams", "All streams: a page, or a list", get(all))
+            .gives(schemas::streams())
+            .as_media(&["application/json", "text/html"]),
+        route("/streams/{id}", "How a stream is", get(one)).gives(schemas::stream()),
+        route(
+            "/streams/{id}/preview",
+            "The picture of a stream as browsers show it",
+            get(preview),
+        )
+        .asks(PICTURE)
+        .as_media(&["multipart/x-mixed-replace"]),
+        route(
+            "/streams/{id}/picture.jpg",
+            "The newest picture of a stream",
+            get(picture),
+        )
+        // All but the pace.
+        .asks(PICTURE.split_at(PICTURE.len() - 1).0)
+        .as_media(&["image/jpeg"]),
+    ];
+    table::with_state(all, &shared)
+}
+
+/// The routes alone, for a process that serves no workflows.
+pub fn alone(streams: Arc<dyn Streams>) -> Router {
+    table::router(routes(streams))
 }
 
 async fn all(State(shared): State<Shared>, headers: HeaderMap) -> Result<Response, Rejection> {

@@ -21,6 +21,7 @@ use super::app::App;
 use super::fields::Fields;
 use super::layers::Stamped;
 use super::rejection::Rejection;
+use super::schemas;
 use super::table::Route;
 use super::{body, caller};
 use crate::definitions::ApiKey;
@@ -30,7 +31,7 @@ use request::Form;
 type Shared = State<Arc<App>>;
 
 /// What these routes are shown under.
-pub const TAG: &str = "WebRTC";
+const TAG: &str = "WebRTC";
 /// The header with the name of a session.
 const SESSION: &str = "x-millrace-session";
 
@@ -42,18 +43,26 @@ pub fn routes() -> Vec<Route> {
             "/initialise_webrtc_worker",
             "Start a session on video over WebRTC",
             post(initialise),
-        ),
+        )
+        .takes(schemas::session(false))
+        .gives(schemas::session_answer()),
         route(
             "/inference_pipelines/initialise_webrtc",
             "The same, in the older form",
             post(initialise_pipeline),
-        ),
+        )
+        .takes(schemas::session(true))
+        .gives(schemas::session_answer()),
         route(
             "/webrtc/session/heartbeat",
             "Whether a session lives",
             post(heartbeat),
-        ),
-        route("/webrtc/session/heartbeat/end", "End a session", post(end)),
+        )
+        .takes(schemas::session_id())
+        .gives(schemas::session_status()),
+        route("/webrtc/session/heartbeat/end", "End a session", post(end))
+            .takes(schemas::session_id())
+            .gives(schemas::session_status()),
     ]
 }
 

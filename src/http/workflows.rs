@@ -138,7 +138,7 @@ async fn run_inline(
     let definition = object.remove("specification").unwrap_or_default();
     let profile = (common.profiling && app.settings.profiling).then(Profile::default);
     let fetched = Arc::new(Fetched::inline(definition, &*app.services.clock));
-    run(app, fetched, common, profile).await
+    run(app, fetched, None, common, profile).await
 }
 
 async fn run_by_name(
@@ -150,7 +150,7 @@ async fn run_by_name(
     let object = body::object(request, app.settings.body).await?;
     let (common, (use_cache, version)) = read_run(&app, &headers, &object, |fields| {
         let use_cache = fields.flag("use_cache", true);
-        let version = fields.text("workflow_version_id");
+        let version = fields.text("workflow_version_id").filter(|v| !v.is_empty());
         Some((use_cache, version.map(str::to_owned)))
     })?;
     let profile = (common.profiling && app.settings.profiling).then(Profile::default);
@@ -159,7 +159,7 @@ async fn run_by_name(
         .definition(
             &workspace,
             &workflow,
-            version.as_deref().filter(|v| !v.is_empty()),
+            version.as_deref(),
             common.api_key.clone(),
             Demand::of(use_cache),
         )
@@ -168,18 +168,24 @@ async fn run_by_name(
         let name = "workflow_definition_fetching";
         profile.note(name, "inference_package_operation", begun);
     }
-    run(app, fetched, common, profile).await
+    let id = match version {
+        Some(version) => format!("{workspace}/{workflow}@{version}"),
+        None => format!("{workspace}/{workflow}"),
+    };
+    run(app, fetched, Some(id), common, profile).await
 }
 
 async fn run(
     app: Arc<App>,
     fetched: Arc<Fetched>,
+    id: Option<String>,
     common: Common,
     profile: Option<Profile>,
 ) -> Result<Response, Rejection> {
     let mut made_by = Provenance::from(fetched.stamp.clone());
     let order = Order {
         fetched,
+        id,
         inputs: common.inputs,
         excluded: common.excluded,
         disable_sinks: common.disable_sinks,
@@ -212,6 +218,7 @@ async fn validate(State(app): Shared, request: Request<Body>) -> Result<Response
     let worker = app.clone();
     let order = Order {
         fetched,
+        id: None,
         inputs: Map::new(),
         excluded: Vec::new(),
         disable_sinks: true,

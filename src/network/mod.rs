@@ -8,8 +8,11 @@
 //! once per redirect.
 
 pub mod address;
+pub mod listen;
+mod platform;
 mod resolver;
 
+pub use platform::PlatformPlaces;
 pub use resolver::{CheckedResolver, HostRefused, Lookup, SystemLookup};
 
 use std::error::Error;

@@ -33,7 +33,7 @@ impl Lines {
         };
         let opened = opened.map_err(|e| e.to_string())?;
         self.begun = true;
-        Ok(opened)
+        Ok(opened.rotated(self.spec.rotation))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::delivery::jsonl::Rotation;
 use crate::delivery::video::series::FilmPlan;
 use crate::delivery::webhook::Condition;
 use crate::redact::Redacted;
@@ -91,6 +92,8 @@ pub struct LinesSpec {
     pub with_images: bool,
     /// Whether lines that are there stay.
     pub append: bool,
+    /// How large the file becomes; without bounds if there is none.
+    pub rotation: Option<Rotation>,
 }
 
 /// A film of the picture.

@@ -30,6 +30,11 @@ pub enum FetchError {
     /// The host is not on the operator's list of those that may be reached.
     #[error("the host is not among those allowed (WHITELISTED_DESTINATIONS_FOR_URL_INPUT)")]
     HostNotListed,
+    /// The image is on the platform, and offline mode forbids to ask it.
+    #[error(
+        "it is on the platform, which is not asked in offline mode (OFFLINE_MODE); send the image as base64"
+    )]
+    Offline,
     /// A port of another service than HTTP.
     #[error("port {0} is not one for HTTP")]
     Port(u16),

@@ -118,6 +118,10 @@ impl Hop {
         if let Some(port) = self.url.port().filter(|p| OTHER_SERVICES.contains(p)) {
             return Err(FetchError::Port(port));
         }
+        let forbidden = settings.forbidden.as_ref();
+        if forbidden.is_some_and(|places| places.have(&self.url)) {
+            return Err(FetchError::Offline);
+        }
         if rules {
             allowed(&host, self.url.scheme(), settings)?;
         }
@@ -174,7 +178,10 @@ fn is_qualified(host: &Host<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::network::PlatformPlaces;
     use crate::network::address::is_global;
 
     fn open() -> Settings {
@@ -306,6 +313,26 @@ mod tests {
         ] {
             assert_eq!(first(text, &settings).unwrap_err(), error, "{text}");
         }
+    }
+
+    #[test]
+    fn offline_mode_keeps_off_the_platform_and_nothing_else() {
+        let places = PlatformPlaces::with(["https://platform.example.org"]);
+        let settings = Settings {
+            forbidden: Some(Arc::new(places)),
+            ..Settings::default()
+        };
+        assert!(first("https://example.com/a.jpg", &settings).is_ok());
+        for text in [
+            "https://source.roboflow.com/a.jpg",
+            "https://platform.example.org/a.jpg",
+        ] {
+            let error = first(text, &settings).unwrap_err();
+            assert_eq!(error, FetchError::Offline, "{text}");
+        }
+        let hop = first("https://example.com/a.jpg", &settings).unwrap();
+        let to = hop.redirected("https://source.roboflow.com/a.jpg", &settings, |_| true);
+        assert!(matches!(to, Err(FetchError::Redirected { .. })));
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Host;
+
+use crate::network::PlatformPlaces;
 
 /// What may be fetched. The names are those of the environment variables of the reference; where a
 /// default is not the reference's, it is the safer one.
@@ -24,6 +27,8 @@ pub struct Settings {
     pub allowed_hosts: Option<HostList>,
     /// `BLACKLISTED_DESTINATIONS_FOR_URL_INPUT`: hosts that may not be reached.
     pub refused_hosts: HostList,
+    /// Where nothing is fetched from, in offline mode (`OFFLINE_MODE`).
+    pub forbidden: Option<Arc<PlatformPlaces>>,
     /// `MAX_IMAGE_URL_REDIRECTS`, 30.
     pub max_redirects: usize,
     /// `VALIDATE_IMAGE_URL_REDIRECTS`, true (the reference: false): whether redirects may lead only
@@ -42,6 +47,7 @@ impl Default for Settings {
             private_addresses: false,
             allowed_hosts: None,
             refused_hosts: HostList::default(),
+            forbidden: None,
             max_redirects: 30,
             check_redirects: true,
             limits: Limits::default(),

@@ -61,11 +61,13 @@ pub(crate) fn package_of_element(factory: &str) -> &'static str {
     match factory {
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "multipartdemux" | "qtdemux" | "matroskademux" | "rtspsrc" | "mp4mux" | "v4l2src"
-        | "jpegdec" | "souphttpsrc" | "udpsrc" | "hlsdemux2" | "videoflip" | "vp8dec"
-        | "vp8enc" | "vp9dec" => "gstreamer1.0-plugins-good",
-        "h264parse" | "h265parse" | "av1dec" | "srtsrc" | "tsdemux" | "webrtcbin" => {
+        | "jpegdec" | "souphttpsrc" | "udpsrc" | "multiudpsink" | "hlsdemux2" | "videoflip"
+        | "vp8dec" | "vp8enc" | "vp9dec" => "gstreamer1.0-plugins-good",
+        "h264parse" | "h265parse" | "av1dec" | "srtsrc" | "tsdemux" | "webrtcbin"
+        | "dtlssrtpdec" | "dtlssrtpenc" | "sctpdec" | "sctpenc" | "srtpdec" | "srtpenc" => {
             "gstreamer1.0-plugins-bad"
         }
+        "nicesink" | "nicesrc" => "gstreamer1.0-nice",
         _ if factory.starts_with("avdec_") => "gstreamer1.0-libav",
         _ if factory.starts_with("rtp") => "gstreamer1.0-plugins-good",
         _ => "gstreamer1.0-plugins-base",

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Frame, PictureFormat, QueuePolicy, SourceError};
+use super::{Frame, PictureFormat, QueuePolicy, Reconnect, SourceError};
 use crate::clock::Clock;
 
 /// Notices held at most; of more, the oldest go.
@@ -22,7 +22,12 @@ pub enum Event {
     /// The pictures look different from the next frame on.
     Changed(PictureFormat),
     /// A live source stopped, or could not be reached; it is tried again.
-    Lost(SourceError),
+    Lost {
+        /// Why.
+        error: SourceError,
+        /// How it is brought back.
+        reconnect: Reconnect,
+    },
     /// A lost source gives frames again.
     Recovered {
         /// Failed attempts in between.

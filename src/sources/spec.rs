@@ -128,6 +128,23 @@ pub struct Reconnect {
     pub probe: Option<Duration>,
 }
 
+impl std::fmt::Display for Reconnect {
+    /// What happens to a source that was lost.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let most = self.max.as_secs_f64();
+        write!(f, "it is tried again until it is back")?;
+        match (self.probe, self.attempts) {
+            (_, Some(1)) => write!(f, ", once"),
+            (_, Some(attempts)) => write!(f, ", {attempts} times at most"),
+            (Some(_), None) => write!(
+                f,
+                ", at once when its port answers, else at least every {most} s"
+            ),
+            (None, None) => write!(f, ", at least every {most} s"),
+        }
+    }
+}
+
 impl QueuePolicy {
     /// For recorded files: four frames ahead, none lost.
     pub const FILE: Self = Self::Wait { capacity: 4 };

@@ -139,8 +139,12 @@ impl Supervisor {
         let first = shared.note_failure(error);
         shared.set_state(SourceState::Lost);
         if first {
-            tracing::warn!(stream = %shared.identifier, "{error}; trying again");
-            shared.queue.push_notice(Event::Lost(error.clone()));
+            // Who takes the events warns of it, and knows the stream.
+            tracing::debug!(stream = %shared.identifier, "{error}; trying again");
+            shared.queue.push_notice(Event::Lost {
+                error: error.clone(),
+                reconnect: shared.spec.reconnect,
+            });
         } else {
             let attempts = shared.progress().failed_attempts;
             tracing::debug!(stream = %shared.identifier, attempts, "{error}; trying again");

@@ -257,7 +257,6 @@ impl Figures {
     pub fn snapshot(&self) -> Snapshot {
         let now = self.clock.monotonic();
         let inner = self.inner();
-        let latency = Quantiles::of(&inner.latency);
         let stage_figures: Vec<StageFigures> = inner
             .stages
             .iter()
@@ -274,9 +273,7 @@ impl Figures {
             in_flight: self.in_flight(),
             swaps: self.swaps.load(Ordering::Relaxed),
             definition: inner.definition,
-            latency,
-            latency_p50: latency.p50,
-            latency_p99: latency.p99,
+            latency: Quantiles::of(&inner.latency),
             wait: Quantiles::of(&inner.wait),
             queue_age: inner.queue_age,
             decode: Quantiles::of(&inner.decode),

@@ -72,8 +72,8 @@ impl Observer for Common {
             Notice::Event(Event::Changed(format)) => {
                 tracing::info!(%stream, source = number, ?format, "pictures changed");
             }
-            Notice::Event(Event::Lost(error)) => {
-                tracing::warn!(%stream, source = number, %error, "source lost; trying again");
+            Notice::Event(Event::Lost { error, reconnect }) => {
+                tracing::warn!(%stream, source = number, "{error}; {reconnect}");
             }
             Notice::Event(Event::Recovered { attempts, outage }) => {
                 tracing::warn!(%stream, source = number, attempts, ?outage, "source is back");
@@ -177,8 +177,7 @@ impl Chain {
             provenance,
             image_input,
         } = definition;
-        let stamp = provenance.stamp();
-        engine.name_definition(stamp.to_json(stamp.fetched_at));
+        engine.name_definition(provenance.on_requests(None));
         let plan = engine.plan().clone();
         let (assembler, stages) = engine.into_stages();
         let kept = previous.map(|(_, old)| PlanDifference::between(&old.plan, &plan).kept);

@@ -110,10 +110,6 @@ pub struct Snapshot {
     pub processed_fps: f64,
     /// Time from decoder to result.
     pub latency: Quantiles,
-    /// Median time from decoder to result.
-    pub latency_p50: Duration,
-    /// 99th percentile of it.
-    pub latency_p99: Duration,
     /// Age of the frames when the first stage takes them.
     pub wait: Quantiles,
     /// Time of a frame in the decoder.

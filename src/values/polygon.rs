@@ -1,6 +1,7 @@
 //! Between masks and polygons, as OpenCV draws and follows outlines.
 
 mod border;
+mod simple;
 
 use opencv::core::{Mat, Point, Scalar, Vector};
 use opencv::imgproc::{self, CHAIN_APPROX_SIMPLE, LINE_8, RETR_TREE};
@@ -19,7 +20,7 @@ pub fn drawn_at([x, y]: [i32; 2]) -> Point {
 /// All outlines of a mask, outer and inner, in OpenCV's order; straight runs have only their ends.
 pub fn outlines(mask: &Mask) -> Vec<Vec<[i64; 2]>> {
     match border::only_outline(mask) {
-        Some(line) => vec![line],
+        Some(walk) => vec![walk.corners],
         None => all_outlines(mask),
     }
 }
@@ -68,8 +69,20 @@ pub fn largest_outline(mask: &Mask) -> Option<Vec<[i64; 2]>> {
 
 /// The outline with the most points, the first of several; those with fewer than three do not count.
 pub fn longest_outline(mask: &Mask) -> Option<Vec<[i64; 2]>> {
+    longest(outlines(mask))
+}
+
+/// The same if that outline is a polygon that touches itself nowhere.
+pub fn longest_simple_outline(mask: &Mask) -> Option<Vec<[i64; 2]>> {
+    match border::only_outline(mask) {
+        Some(walk) => walk.is_simple().then_some(walk.corners),
+        None => longest(all_outlines(mask)).filter(|line| simple::is_simple(line)),
+    }
+}
+
+fn longest(lines: Vec<Vec<[i64; 2]>>) -> Option<Vec<[i64; 2]>> {
     let mut longest: Option<Vec<[i64; 2]>> = None;
-    for line in outlines(mask) {
+    for line in lines {
         let most = longest.as_ref().map_or(2, Vec::len);
         if line.len() > most {
             longest = Some(line);

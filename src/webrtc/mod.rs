@@ -22,6 +22,7 @@ mod offer;
 mod outputs;
 mod pacing;
 mod peer;
+mod pulse;
 mod record;
 mod session;
 mod settings;

@@ -19,6 +19,7 @@ use super::WebrtcError;
 use super::film::{Film, make};
 use super::ice::{self, IceServer};
 use super::offer::{Offer, Payload};
+use super::pulse::Questions;
 use super::track::{agree_on, caps_of, is_video, swallow};
 use super::upload::{Upload, UploadError};
 use crate::sources::{Inflow, SourceError};
@@ -107,6 +108,7 @@ impl Lines {
 /// A connection; shut down when dropped.
 pub struct Peer {
     pipeline: gst::Pipeline,
+    questions: Questions,
     lines: Arc<Lines>,
     events: Receiver<PeerEvent>,
     /// The track to the client.
@@ -137,6 +139,7 @@ impl Peer {
         });
         let mut peer = Self {
             pipeline,
+            questions: Questions::new(&bin),
             lines,
             events: received,
             film: None,
@@ -155,6 +158,9 @@ impl Peer {
         peer.pipeline
             .set_state(gst::State::Playing)
             .map_err(WebrtcError::host)?;
+        if spec.offer.data {
+            peer.questions.prepare(&bin);
+        }
         peer.answer = negotiate(&bin, spec.offer)?;
         Ok(peer)
     }
@@ -167,6 +173,16 @@ impl Peer {
     /// Messages of the upload so far.
     pub fn pieces(&self) -> u64 {
         self.lines.pieces.load(Ordering::Relaxed)
+    }
+
+    /// Packets from the client so far, without those of ICE.
+    pub fn packets(&self) -> u64 {
+        self.questions.packets()
+    }
+
+    /// Asks the client whether it is there; false if that cannot be done now ([`Questions::ask`]).
+    pub fn ask(&self) -> bool {
+        self.is_open() && self.questions.ask()
     }
 
     /// The complete upload.

@@ -17,6 +17,7 @@ use super::message::{self, FrameFacts, TICKS};
 use super::outputs::{self, DataOutput, StreamOutput};
 use super::pacing::AckWindow;
 use super::peer::{Peer, PeerEvent};
+use super::pulse::{Pulse, Sign};
 use super::record::{Host, Record};
 use super::spec::{Feed, Program, SessionSpec};
 use super::upload::Upload;
@@ -49,6 +50,7 @@ pub(super) struct Session {
     upload: Option<Upload>,
     running: Option<(Stream, Option<Follower>)>,
     life: Life,
+    pulse: Pulse,
     window: AckWindow,
     stream_output: Option<StreamOutput>,
     data_output: DataOutput,
@@ -85,6 +87,7 @@ impl Session {
             stream_output: spec.stream_output.clone().filter(|_| peer.film.is_some()),
             data_output: spec.data_output.clone(),
             life,
+            pulse: Pulse::new(now, settings.silence),
             host,
             record,
             spec,
@@ -124,6 +127,7 @@ impl Session {
     fn turn(&mut self) {
         let now = self.now();
         self.life.look(now);
+        self.feel_pulse(now);
         self.record.set_phase(self.life.phase());
         if self.peer.pieces() != self.pieces {
             self.pieces = self.peer.pieces();
@@ -169,6 +173,15 @@ impl Session {
                 self.note(Happening::Finish(Why::Stopped));
             }
             default(turn) => {}
+        }
+    }
+
+    /// Looks whether the client is still there.
+    fn feel_pulse(&mut self, now: Duration) {
+        match self.pulse.look(self.peer.packets(), now) {
+            Sign::Ask if self.peer.ask() => self.pulse.asked(),
+            Sign::Well | Sign::Ask => {}
+            Sign::Gone => self.hear(PeerEvent::Gone("the client answers no more")),
         }
     }
 

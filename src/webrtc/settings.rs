@@ -35,6 +35,8 @@ pub struct Settings {
     /// `MILLRACE_WEBRTC_CONNECT_SECONDS`, 30 s: how long a client may take to connect, and how long
     /// an upload may pause.
     pub connect: Duration,
+    /// `MILLRACE_WEBRTC_SILENCE_SECONDS`, 12 s: silence after which a connected client counts as gone.
+    pub silence: Duration,
     /// `MILLRACE_WEBRTC_UPLOAD_MIB`, 1024: size of an uploaded video.
     pub upload_bytes: u64,
     /// `MILLRACE_WEBRTC_UPLOADS_MIB`, 4096: size of all uploaded videos at one time.
@@ -62,6 +64,7 @@ impl Default for Settings {
             max_timeout: seconds(604_800),
             max_sessions: 16,
             connect: seconds(30),
+            silence: seconds(12),
             upload_bytes: 1 << 30,
             uploads_bytes: 4 << 30,
             upload_dir: PathBuf::from("/tmp"),

@@ -65,8 +65,8 @@ fn a_cache_folder_in_the_layer_of_a_container() {
     assert!(volume.remedy.as_ref().unwrap().contains("docker run -v"));
 }
 
-#[test]
-fn a_plug_in_of_gstreamer_that_is_missing() {
+/// A healthy machine on which GStreamer has all plug-ins but this one.
+fn without_plugin(library: &str) -> Machine {
     let plugins = Command::new("pkg-config")
         .args(["--variable=pluginsdir", "gstreamer-1.0"])
         .output()
@@ -78,7 +78,7 @@ fn a_plug_in_of_gstreamer_that_is_missing() {
     for plugin in fs::read_dir(plugins.trim()).unwrap() {
         let path = plugin.unwrap().path();
         let name = path.file_name().unwrap();
-        if name != "libgstx264.so" {
+        if name != library {
             std::os::unix::fs::symlink(&path, most.join(name)).unwrap();
         }
     }
@@ -88,17 +88,38 @@ fn a_plug_in_of_gstreamer_that_is_missing() {
         .join("registry.bin")
         .display()
         .to_string();
-    let machine = machine
+    machine
         .with("GST_PLUGIN_SYSTEM_PATH", most.display().to_string())
-        .with("GST_REGISTRY", registry);
-    let report = machine.examine();
+        .with("GST_REGISTRY", registry)
+}
+
+#[test]
+fn a_plug_in_of_gstreamer_that_is_missing() {
+    let report = without_plugin("libgstx264.so").examine();
+    let faults = report.checks("fault");
+    assert!(faults.contains("encoder"), "{report:#?}");
+    // A graphics card encodes pictures for RTSP too.
+    let all = BTreeSet::from(["encoder", "webrtc", "rtsp output"]);
+    assert!(faults.is_subset(&all), "{report:#?}");
+    for check in &faults {
+        let (evidence, remedy) = report.one(check, "fault");
+        assert!(evidence.contains("without x264enc"), "{evidence}");
+        let install = "apt-get install gstreamer1.0-plugins-ugly`";
+        assert!(remedy.contains(install), "{remedy}");
+        assert!(remedy.contains("unset GST_PLUGIN_SYSTEM_PATH"), "{remedy}");
+    }
+    let (evidence, _) = report.one("webrtc", "fault");
+    assert!(evidence.contains("no track in H.264"), "{evidence}");
+}
+
+#[test]
+fn webrtc_without_its_connections() {
+    let report = without_plugin("libgstnice.so").examine();
     report.only_fault(
-        "encoder",
-        "without x264enc",
-        "apt-get install gstreamer1.0-plugins-ugly",
+        "webrtc",
+        "no session over WebRTC can be had without nicesink, nicesrc",
+        "apt-get install gstreamer1.0-nice`",
     );
-    let (_, remedy) = report.one("encoder", "fault");
-    assert!(remedy.contains("unset GST_PLUGIN_SYSTEM_PATH"), "{remedy}");
 }
 
 #[test]
@@ -114,7 +135,7 @@ fn no_plug_ins_at_all() {
         .with("GST_PLUGIN_SYSTEM_PATH", "/nowhere")
         .with("GST_REGISTRY", registry);
     let report = machine.examine();
-    let all = BTreeSet::from(["gstreamer", "decoders", "encoder"]);
+    let all = BTreeSet::from(["gstreamer", "decoders", "encoder", "webrtc", "rtsp output"]);
     assert_eq!(report.checks("fault"), all, "{report:#?}");
     let (evidence, remedy) = report.one("decoders", "fault");
     assert!(evidence.contains("no decoder for H.264"), "{evidence}");

@@ -50,6 +50,8 @@ fn a_healthy_machine_has_no_findings() {
         "gstreamer",
         "decoders",
         "encoder",
+        "webrtc",
+        "rtsp output",
         "compiles",
     ] {
         report.one(check, "ok");

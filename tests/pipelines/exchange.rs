@@ -80,7 +80,7 @@ impl Server {
         };
         let fleet = Fleet::start(Services::default(), Arc::new(store), settings).unwrap();
         Self {
-            router: pipelines::routes(Arc::new(fleet), &ServerSettings::default()),
+            router: pipelines::alone(Arc::new(fleet), &ServerSettings::default()),
             _folder: folder,
             replaced: Vec::new(),
             id: None,

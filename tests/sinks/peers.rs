@@ -170,7 +170,7 @@ fn objects_reach_s3_and_logs_grow() {
         ..Settings::default()
     };
     let id = "roboflow_core/s3_sink@v1";
-    let mut sink = SinkStep::new(id, fields.clone(), all_at(&base), settings);
+    let mut sink = SinkStep::new(id, fields.clone(), all_at(&base), settings.clone());
     let mut places = Vec::new();
     for _ in 0..3 {
         let (error, text) = sink.run();

@@ -36,7 +36,9 @@ fn an_mjpeg_camera_is_live_and_comes_back() {
                 times.push(frame.time);
             }
             Event::Recovered { .. } => recovered = true,
-            Event::Lost(error) => assert!(matches!(error, SourceError::Lost { .. }), "{error:?}"),
+            Event::Lost { error, .. } => {
+                assert!(matches!(error, SourceError::Lost { .. }), "{error:?}")
+            }
             other => panic!("{other:?}"),
         }
     }

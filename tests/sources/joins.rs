@@ -83,7 +83,7 @@ fn time_stamps_that_stand_still_are_a_loss_once_and_then_put_up_with() {
     let deadline = Instant::now() + SOON;
     loop {
         assert!(Instant::now() < deadline);
-        if let Event::Lost(error) = next(&source).unwrap() {
+        if let Event::Lost { error, .. } = next(&source).unwrap() {
             let SourceError::Lost { reason, .. } = error else {
                 panic!("{error:?}");
             };

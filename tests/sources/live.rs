@@ -72,7 +72,7 @@ fn options_that_make_no_sense_are_refused() {
 #[test]
 fn a_camera_that_is_not_plugged_in_may_appear() {
     let source = open("/dev/video97");
-    let Ok(Event::Lost(error)) = super::next(&source) else {
+    let Ok(Event::Lost { error, .. }) = super::next(&source) else {
         panic!("not lost");
     };
     assert!(matches!(error, SourceError::NotFound { .. }), "{error:?}");

@@ -27,7 +27,7 @@ fn impatient(url: &str) -> SourceSpec {
 fn lost(source: &Source) -> SourceError {
     let deadline = Instant::now() + SOON;
     while Instant::now() < deadline {
-        if let Event::Lost(error) = next(source).unwrap() {
+        if let Event::Lost { error, .. } = next(source).unwrap() {
             return error;
         }
     }

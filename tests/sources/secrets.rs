@@ -48,7 +48,7 @@ fn a_password_is_used_and_never_shown() {
     let source = Source::open(right).unwrap();
     next_frame(&source);
     camera.stop();
-    while !matches!(next(&source), Ok(Event::Lost(_))) {}
+    while !matches!(next(&source), Ok(Event::Lost { .. })) {}
     shown += &format!(
         "{source:?} {:?} {}",
         source.stats(),
@@ -68,7 +68,7 @@ fn a_password_is_used_and_never_shown() {
 
     let with_token = format!("rtsp://viewer:{PASSWORD}@127.0.0.1:9/x?token={PASSWORD}");
     let unreachable = Source::open(spec(&with_token)).unwrap();
-    let Ok(Event::Lost(error)) = next(&unreachable) else {
+    let Ok(Event::Lost { error, .. }) = next(&unreachable) else {
         panic!("not lost");
     };
     shown += &format!("{error} {error:?} {}", unreachable.name());

@@ -21,9 +21,9 @@ use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Ty, output,
 };
 use crate::geometry::iou;
-use crate::geometry::polygon::{self, Region};
+use crate::geometry::polygon::Region;
 use crate::row;
-use crate::values::polygon::longest_outline;
+use crate::values::polygon::longest_simple_outline;
 use crate::values::{Detections, Dict, Value, kind};
 
 const BOXES: &[Ty] = &[Ty::Selector(&[
@@ -89,8 +89,7 @@ impl Block for OverlapAnalysis {
 /// What the outline of a row's mask encloses, or its box.
 fn region(detections: &Detections, row: usize) -> Region {
     let masks = detections.masks.as_ref();
-    let outline = masks.and_then(|masks| longest_outline(&masks[row]));
-    if let Some(line) = outline.filter(|line| polygon::is_simple(line)) {
+    if let Some(line) = masks.and_then(|masks| longest_simple_outline(&masks[row])) {
         let exact: Vec<[f64; 2]> = line.iter().map(|p| p.map(|c| c as f64)).collect();
         return Region::of(&exact);
     }

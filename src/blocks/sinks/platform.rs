@@ -73,6 +73,7 @@ pub(super) fn sending<'a>(errand: &'a Errand, cx: &Context<'_>) -> Sending<'a> {
         errand,
         addresses: AddressPolicy::Any,
         timeout: cx.services.sinks.settings.timeout,
+        offline: cx.services.sinks.settings.offline,
     }
 }
 
@@ -92,6 +93,7 @@ pub(super) fn error_text(trouble: &Trouble) -> String {
     match &trouble.failure {
         Failure::Timeout { .. } => "Timeout when attempting to connect to Roboflow API.".into(),
         Failure::Network { .. } => "Could not connect to Roboflow API.".into(),
+        Failure::Offline => "Could not connect to Roboflow API: OFFLINE_MODE is enabled.".into(),
         Failure::Status { status, .. } => match status {
             401 => "Unauthorized access to roboflow API - check API key.".into(),
             402 => "Not enough credits to perform this request. Verify your workspace billing page."
@@ -108,7 +110,7 @@ pub(super) fn error_text(trouble: &Trouble) -> String {
 pub(super) fn error_type(trouble: &Trouble) -> &'static str {
     match &trouble.failure {
         Failure::Timeout { .. } => "RoboflowAPITimeoutError",
-        Failure::Network { .. } => "RoboflowAPIConnectionError",
+        Failure::Network { .. } | Failure::Offline => "RoboflowAPIConnectionError",
         Failure::Status { status, .. } => match status {
             401 | 403 => "RoboflowAPINotAuthorizedError",
             402 => "PaymentRequiredError",

@@ -154,6 +154,7 @@ impl Block for VisionEvents {
             errand: &errand,
             addresses,
             timeout: TIMEOUT,
+            offline: cx.services.sinks.settings.offline && !local,
         };
         if in_background(inputs, cx)? {
             let report = match sending.post(cx) {

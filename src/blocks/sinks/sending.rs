@@ -23,6 +23,9 @@ pub(super) enum SendError {
     Delivery(#[from] Trouble),
     #[error(transparent)]
     Queue(#[from] PostError),
+    /// Offline mode forbids it.
+    #[error(transparent)]
+    Offline(Failure),
 }
 
 /// Whether the step goes on without waiting.
@@ -62,6 +65,8 @@ pub(super) struct Sending<'a> {
     pub(super) errand: &'a Errand,
     pub(super) addresses: AddressPolicy,
     pub(super) timeout: Duration,
+    /// Whether offline mode forbids it: then nothing is queued either, as nobody knows when it ends.
+    pub(super) offline: bool,
 }
 
 /// What a step says of how it went.
@@ -83,11 +88,17 @@ impl Sending<'_> {
 
     /// Queues the errand.
     pub(super) fn post(&self, cx: &Context<'_>) -> Result<(), SendError> {
+        if self.offline {
+            return Err(SendError::Offline(Failure::Offline));
+        }
         Ok(post(self.request()?, cx)?)
     }
 
     /// Waits for the first attempt.
     pub(super) fn perform(&self, cx: &Context<'_>) -> Result<Vec<Reply>, Trouble> {
+        if self.offline {
+            return Err(Failure::Offline.into());
+        }
         let request = self.request().map_err(Failure::from)?;
         Ok(deliver(request, cx)?.replies)
     }

@@ -9,6 +9,7 @@ use url::Url;
 use super::cooldown::SharedCooldown;
 use super::quota::Quotas;
 use crate::definitions::{self, ApiKey};
+use crate::network::PlatformPlaces;
 
 /// What the host lends to sinks; shared by all engines of a process.
 #[derive(Debug, Default)]
@@ -131,6 +132,15 @@ impl SinkSettings {
             s3: base("AWS_ENDPOINT_URL_S3").or_else(|| base("AWS_ENDPOINT_URL")),
             webhook_secret: look("WEBHOOK_SIGNATURE_SECRET").map(Arc::from),
         }
+    }
+}
+
+impl SinkSettings {
+    /// Where nothing may go: the platform's places in offline mode.
+    pub fn forbidden(&self) -> Option<Arc<PlatformPlaces>> {
+        let gateway = self.gateway.as_ref().map(Url::as_str);
+        let named = [&*self.platform, &*self.proxy].into_iter().chain(gateway);
+        self.offline.then(|| Arc::new(PlatformPlaces::with(named)))
     }
 }
 

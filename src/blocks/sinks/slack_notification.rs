@@ -134,6 +134,7 @@ impl Block for SlackNotification {
             errand: &errand,
             addresses: AddressPolicy::Any,
             timeout: TIMEOUT,
+            offline: false,
         };
         let failed = |reason: &str| {
             format!("Failed to send Slack notification. Internal error details: {reason}")

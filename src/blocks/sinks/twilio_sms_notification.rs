@@ -182,6 +182,7 @@ impl Account<'_> {
             errand: &errand,
             addresses: AddressPolicy::Any,
             timeout: TIMEOUT,
+            offline: false,
         };
         let words = Words {
             queued: QUEUED,

@@ -13,12 +13,22 @@ use super::super::stage::StageArgs;
 use super::super::store::StoreArgs;
 use super::super::{HostArgs, ImageUrlArgs};
 use crate::delivery::Request;
+use crate::delivery::jsonl::Rotation;
 use crate::delivery::video::series::{Cut, FilmPlan};
 use crate::delivery::webhook::Condition;
+use crate::network::listen;
 use crate::outputs::{
     EventsSpec, FilmSpec, LinesSpec, OutputsSpec, PictureSpec, file_name, named, wrong_scheme,
 };
 use crate::streams::CanaryUntil;
+
+/// A number of bytes, as in 500MB.
+fn size(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(Cut::Size(bytes)) => Ok(bytes),
+        _ => Err("it is a size such as 500MB or 2GB".to_owned()),
+    }
+}
 
 /// Arguments of `millrace run`.
 #[derive(Debug, Args)]
@@ -50,6 +60,13 @@ pub struct RunArgs {
     /// Folder for results: `results.jsonl`, or `<stream>.jsonl` for several sources.
     #[arg(long, value_name = "DIR")]
     pub(super) output: Option<PathBuf>,
+    /// Put a file of results aside before it has more bytes than that (500MB, 2GB), as
+    /// `results.jsonl.1` and so on; it grows without end otherwise.
+    #[arg(long, value_parser = size, value_name = "SIZE", requires = "output")]
+    pub(super) output_rotate: Option<u64>,
+    /// Files of results put aside that stay; the oldest are removed.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(0..=999), value_name = "N", requires = "output_rotate")]
+    pub(super) output_keep: u16,
     /// Write pictures in outputs as base64 JPEG into results and events too.
     #[arg(long)]
     pub(super) include_images: bool,
@@ -115,7 +132,7 @@ pub struct RunArgs {
     pub(super) canary_until: CanaryUntil,
     /// Tell over HTTP how fresh everything is, e.g. at 127.0.0.1:9001, and show the picture: `/streams`
     /// in a browser.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_parser = listen::address, value_name = "ADDRESS:PORT")]
     pub(super) http: Option<SocketAddr>,
     #[command(flatten)]
     pub(super) rtsp: RtspArgs,
@@ -186,6 +203,10 @@ impl RunArgs {
             }),
             with_images: self.include_images,
             append: false,
+            rotation: self.output_rotate.map(|bytes| Rotation {
+                bytes,
+                keep: usize::from(self.output_keep),
+            }),
         });
         let film = self.video.as_ref().map(|path| FilmSpec {
             plan: FilmPlan {
@@ -202,5 +223,57 @@ impl RunArgs {
             preview: self.http.map(|_| shown.clone()),
             rtsp: Some(shown),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    fn read(flags: &[&str]) -> Result<RunArgs, clap::Error> {
+        let needed = ["run", "a.json", "--source", "a.mp4"];
+        let all = needed.iter().chain(flags);
+        Only::try_parse_from(all).map(|only| only.run)
+    }
+
+    #[test]
+    fn results_rotate_only_where_that_is_asked_for() {
+        let rotation = |flags: &[&str]| {
+            let outputs = read(flags).unwrap().outputs("a", false).unwrap();
+            outputs.lines.unwrap().rotation
+        };
+        assert_eq!(rotation(&["--output", "out"]), None);
+        let asked = ["--output", "out", "--output-rotate", "500MB"];
+        let bounds = |keep| {
+            Some(Rotation {
+                bytes: 500_000_000,
+                keep,
+            })
+        };
+        assert_eq!(rotation(&asked), bounds(9));
+        let kept = [&asked[..], &["--output-keep", "0"]].concat();
+        assert_eq!(rotation(&kept), bounds(0));
+        for wrong in [
+            &["--output-rotate", "500MB"][..],
+            &["--output", "out", "--output-keep", "2"],
+            &["--output", "out", "--output-rotate", "10m"],
+        ] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn places_to_listen_at_may_have_names() {
+        let http = read(&["--http", "localhost:9001"]).unwrap().http.unwrap();
+        assert!(http.ip().is_loopback() && http.port() == 9001);
+        assert!(read(&["--http", "localhost"]).is_err());
     }
 }

@@ -172,9 +172,8 @@ impl Job<'_> {
             .args
             .http
             .map(|address| {
-                let router =
-                    operation::alone(process.clone()).merge(streams::routes(table.clone()));
-                Server::start(address, router, Listening::default())
+                let router = operation::alone(process.clone()).merge(streams::alone(table.clone()));
+                Server::start(&[address], router, Listening::default())
             })
             .transpose()?;
         if let Some(server) = &server {

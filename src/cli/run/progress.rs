@@ -95,8 +95,8 @@ impl Line {
         let mut text = format!(
             "{:.1} fps  p50 {} p99 {}",
             self.rate,
-            millis(now.latency_p50),
-            millis(now.latency_p99)
+            millis(now.latency.p50),
+            millis(now.latency.p99)
         );
         if !now.recorded {
             text = format!(
@@ -132,8 +132,8 @@ pub(super) fn summarise(name: &str, finished: &Finished, elapsed: Duration) -> b
     );
     say!(
         "  latency   p50 {}, p99 {}",
-        millis(now.latency_p50),
-        millis(now.latency_p99)
+        millis(now.latency.p50),
+        millis(now.latency.p99)
     );
     let stages: Vec<String> = now
         .stages

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{Reader, Streams};
 use crate::delivery::Request;
+use crate::delivery::jsonl::Rotation;
 use crate::delivery::video::series::{Cut, FilmPlan};
 use crate::outputs::{
     EventsSpec, FilmSpec, LinesSpec, OutputsSpec, PictureSpec, RECEIVERS, wrong_scheme,
@@ -15,6 +16,13 @@ use crate::outputs::{
 
 /// Length of the files of a film where none is said: a server films for weeks.
 const SEGMENT: Duration = Duration::from_secs(600);
+/// Bounds of a file of results where none are said, for the same reason.
+const ROTATION: Rotation = Rotation {
+    bytes: 1_000_000_000,
+    keep: 9,
+};
+/// Most files that are put aside: each is renamed when the next one is.
+const MOST_KEPT: usize = 999;
 
 impl Reader<'_> {
     /// Reads the outputs of a stream; what is wrong with them is noted, and left out.
@@ -121,13 +129,41 @@ impl Reader<'_> {
     }
 
     fn lines(&mut self, place: &str, json: &Json) -> Option<LinesSpec> {
-        let (path, object) = self.output(place, json, "path", &["include_images"]);
+        let fields = ["include_images", "rotate", "keep"];
+        let (path, object) = self.output(place, json, "path", &fields);
         let with_images = self.flag(place, &object, "include_images", false);
+        let rotation = self.rotation(place, &object);
         Some(LinesSpec {
             path: self.folder.join(path.filter(|path| !path.is_empty())?),
             with_images,
             append: true,
+            rotation,
         })
+    }
+
+    fn rotation(&mut self, place: &str, object: &Map<String, Json>) -> Option<Rotation> {
+        let mut rotation = ROTATION;
+        if let Some(json) = object.get("keep") {
+            match json.as_u64().and_then(|keep| usize::try_from(keep).ok()) {
+                Some(keep) if keep <= MOST_KEPT => rotation.keep = keep,
+                _ => self.wrong(
+                    &format!("{place}.keep"),
+                    format!("a whole number up to {MOST_KEPT}"),
+                ),
+            }
+        }
+        match object.get("rotate") {
+            None | Some(Json::Bool(true)) => {}
+            Some(Json::Bool(false)) => return None,
+            Some(json) => match json.as_str().map(str::parse) {
+                Some(Ok(Cut::Size(bytes))) => rotation.bytes = bytes,
+                _ => self.wrong(
+                    &format!("{place}.rotate"),
+                    "a size such as 500MB or 2GB, or false",
+                ),
+            },
+        }
+        Some(rotation)
     }
 
     fn film(&mut self, place: &str, json: &Json) -> Option<FilmSpec> {

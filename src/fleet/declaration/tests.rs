@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::delivery::jsonl::Rotation;
 use crate::delivery::video::series::Cut;
 
 fn read(json: &Json) -> Result<Streams, String> {
@@ -61,6 +62,26 @@ fn outputs_are_read_with_their_defaults() {
     let lines = outputs.lines.unwrap();
     assert_eq!(lines.path, Path::new("/etc/millrace/out/a.jsonl"));
     assert!(lines.append && !lines.with_images);
+    let bounds = |rotation: Rotation| (rotation.bytes, rotation.keep);
+    assert_eq!(lines.rotation.map(bounds), Some((1_000_000_000, 9)));
+    let rotation = |jsonl: Json| {
+        let outputs = read_outputs(json!({"jsonl": jsonl})).unwrap();
+        outputs.lines.unwrap().rotation.map(bounds)
+    };
+    let own = json!({"path": "a.jsonl", "rotate": "500MB", "keep": 2});
+    assert_eq!(rotation(own), Some((500_000_000, 2)));
+    assert_eq!(rotation(json!({"path": "a.jsonl", "rotate": false})), None);
+    for (name, value) in [
+        ("rotate", json!("10m")),
+        ("rotate", json!(5)),
+        ("keep", json!(-1)),
+    ] {
+        let mut outputs = json!({"jsonl": {"path": "a.jsonl"}});
+        outputs["jsonl"][name] = value;
+        let told = read_outputs(outputs).unwrap_err();
+        let place = format!("streams.a.outputs.jsonl.{name}: ");
+        assert!(told.contains(&place), "{told}");
+    }
     let plan = outputs.film.unwrap().plan;
     assert_eq!(plan.path, Path::new("/etc/millrace/films/a.mp4"));
     assert_eq!(plan.cut, Some(Cut::Time(Duration::from_secs(600))));

@@ -278,6 +278,11 @@ fn path(name: &str) -> String {
     format!("/{name}")
 }
 
+/// Name of the encoder that takes the pictures; none if there is no usable one.
+pub fn encoder() -> Option<&'static str> {
+    usable_encoder().map(|(factory, _, _)| *factory)
+}
+
 /// The first encoder that is there and can be opened.
 fn usable_encoder() -> Option<&'static (&'static str, &'static str, &'static str)> {
     ENCODERS.iter().find(|(factory, _, _)| {

@@ -7,7 +7,7 @@
 use crate::values::Mask;
 
 /// The eight neighbours, by turns of 45° counter-clockwise from the right.
-const STEPS: [[i64; 2]; 8] = [
+const STEPS: [[isize; 2]; 8] = [
     [1, 0],
     [1, -1],
     [0, -1],
@@ -22,46 +22,64 @@ const STEPS: [[i64; 2]; 8] = [
 const LEFT: u32 = 4;
 
 /// The one outline of a mask; `None` if it has several, or nothing is set.
-pub(super) fn only_outline(mask: &Mask) -> Option<Vec<[i64; 2]>> {
+pub(super) fn only_outline(mask: &Mask) -> Option<Walk> {
     let walk = Walk::around(mask)?;
     // A run of pixels that begins elsewhere begins at a hole or belongs to another part.
-    (walk.beginnings == runs(mask)).then_some(walk.corners)
+    (walk.beginnings == runs(mask)).then_some(walk)
 }
 
 /// Number of runs of set pixels in all rows.
 fn runs(mask: &Mask) -> usize {
-    // So many at most begin in a part of a row that a byte holds their number.
+    // So many at most begin in a part of the picture that a byte holds their number.
     const PART: usize = 255;
     let [_, _, width, _] = mask.window();
-    let rows = mask.window_bits().chunks_exact(width.max(1));
-    let inner = |row: &[u8]| -> usize {
-        let parts = row.chunks(PART).zip(row[1..].chunks(PART));
-        let begin = |(before, bits): (&[u8], &[u8])| -> u8 {
-            bits.iter()
-                .zip(before)
-                .map(|(bit, before)| bit & !before)
-                .sum()
-        };
-        parts.map(|part| usize::from(begin(part))).sum()
+    let bits = mask.window_bits();
+    // As if all rows were one: a run that reaches the end of a row goes on in the next.
+    let begin = |(before, bits): (&[u8], &[u8])| -> u8 {
+        let pairs = bits.iter().zip(before);
+        pairs.map(|(bit, before)| bit & !before).sum()
     };
-    rows.map(|row| usize::from(row[0]) + inner(row)).sum()
+    let rest = bits.get(1..).unwrap_or_default();
+    let parts = bits.chunks(PART).zip(rest.chunks(PART));
+    let along: usize = parts.map(|part| usize::from(begin(part))).sum();
+    let last = bits.iter().skip(width.max(1) - 1).step_by(width.max(1));
+    let first = rest.iter().skip(width.max(1) - 1).step_by(width.max(1));
+    let cut: usize = last.zip(first).map(|(a, b)| usize::from(a & b)).sum();
+    bits.first().map_or(0, |&bit| usize::from(bit)) + along + cut
+}
+
+/// How often the border of a part without holes passes a pixel of it with these neighbours: the
+/// connectivity number of Yokoi, Toriwaki and Fukumura (1975, "An analysis of topological properties of
+/// digitized binary pictures using local features") for parts that hang together by corners too.
+fn passes(around: u8) -> u32 {
+    const STRAIGHT: u8 = 0b0101_0101;
+    let clear = !around;
+    (clear & !(clear.rotate_right(1) & clear.rotate_right(2)) & STRAIGHT).count_ones()
 }
 
 /// The way along the outer border of the part that the first set pixel belongs to.
-struct Walk {
+pub(super) struct Walk {
     /// Pixels at which the way turns.
-    corners: Vec<[i64; 2]>,
+    pub(super) corners: Vec<[i64; 2]>,
+    /// Whether the way comes to some pixel more than once, if the part has no holes.
+    comes_back: bool,
     /// Runs of set pixels that begin on the way.
     beginnings: usize,
 }
 
 impl Walk {
+    /// Whether the way is a polygon that touches itself nowhere, if the part has no holes.
+    pub(super) fn is_simple(&self) -> bool {
+        self.corners.len() > 2 && !self.comes_back
+    }
+
     fn around(mask: &Mask) -> Option<Self> {
         let first = mask.window_bits().iter().position(|&bit| bit != 0)?;
         let grid = Grid::of(mask);
-        let start = grid.width + 1 + first;
+        let start = grid.pixel(first);
         let mut walk = Self {
             corners: Vec::with_capacity(64),
+            comes_back: false,
             beginnings: 0,
         };
         // The way comes home from the first neighbour clockwise from the left, where nothing is set.
@@ -76,7 +94,9 @@ impl Walk {
         let (mut at, mut from, mut direction) = (start, last, (last + 4) % 8);
         loop {
             // On to the first neighbour counter-clockwise from where the way came.
-            let ahead = grid.around(at).rotate_right(from + 1);
+            let around = grid.around(at);
+            walk.comes_back |= passes(around) > 1;
+            let ahead = around.rotate_right(from + 1);
             let passed = ahead.trailing_zeros();
             let step = (from + 1 + passed) % 8;
             let left = (LEFT + 8 - 1 - from) % 8;
@@ -94,45 +114,68 @@ impl Walk {
     }
 }
 
-/// The pixels of a mask's window with a clear frame around them.
-struct Grid {
-    bits: Vec<u8>,
+/// The pixels of a mask's window.
+struct Grid<'a> {
+    bits: &'a [u8],
     width: usize,
-    /// How far in `bits` the neighbours lie, by [`STEPS`].
-    strides: [isize; 8],
+    height: usize,
     /// Place of the first pixel of `bits` in the image.
-    origin: [i64; 2],
+    origin: [usize; 2],
 }
 
-impl Grid {
-    fn of(mask: &Mask) -> Self {
-        let [left, top, inner, height] = mask.window();
-        let width = inner + 2;
-        let mut bits = vec![0; width * (height + 2)];
-        let rows = bits.chunks_exact_mut(width).skip(1);
-        for (row, inside) in rows.zip(mask.window_bits().chunks_exact(inner.max(1))) {
-            row[1..=inner].copy_from_slice(inside);
-        }
+/// A pixel of the window: its column, its row and its place in the bits.
+#[derive(Clone, Copy, PartialEq)]
+struct Pixel {
+    x: usize,
+    y: usize,
+    place: usize,
+}
+
+impl<'a> Grid<'a> {
+    fn of(mask: &'a Mask) -> Self {
+        let [left, top, width, height] = mask.window();
         Self {
-            bits,
+            bits: mask.window_bits(),
             width,
-            strides: STEPS.map(|[dx, dy]| dy as isize * width as isize + dx as isize),
-            origin: [left as i64 - 1, top as i64 - 1],
+            height,
+            origin: [left, top],
         }
     }
 
-    fn neighbour(&self, at: usize, step: u32) -> usize {
-        at.wrapping_add_signed(self.strides[step as usize % 8])
+    fn pixel(&self, place: usize) -> Pixel {
+        let width = self.width.max(1);
+        Pixel {
+            x: place % width,
+            y: place / width,
+            place,
+        }
     }
 
-    /// Which neighbours of a pixel of the mask are set: a bit for each of [`STEPS`].
-    fn around(&self, at: usize) -> u8 {
+    fn neighbour(&self, at: Pixel, step: u32) -> Pixel {
+        let [dx, dy] = STEPS[step as usize % 8];
+        Pixel {
+            x: at.x.wrapping_add_signed(dx),
+            y: at.y.wrapping_add_signed(dy),
+            place: at.place.wrapping_add_signed(dy * self.width as isize + dx),
+        }
+    }
+
+    /// Which neighbours of a pixel are set: a bit for each of [`STEPS`].
+    fn around(&self, at: Pixel) -> u8 {
+        let inside = |place: usize, size: usize| place.wrapping_sub(1) < size.wrapping_sub(2);
+        if !inside(at.x, self.width) || !inside(at.y, self.height) {
+            return self.around_edge(at);
+        }
         let row = |middle: usize| -> [u8; 3] {
             let bits = self.bits.get(middle - 1..middle + 2);
             bits.and_then(|bits| bits.try_into().ok())
                 .unwrap_or_default()
         };
-        let (above, own, below) = (row(at - self.width), row(at), row(at + self.width));
+        let (above, own, below) = (
+            row(at.place - self.width),
+            row(at.place),
+            row(at.place + self.width),
+        );
         own[2]
             | above[2] << 1
             | above[1] << 2
@@ -143,19 +186,27 @@ impl Grid {
             | below[2] << 7
     }
 
+    /// The same at the edge of the window, beyond which nothing is set.
+    fn around_edge(&self, at: Pixel) -> u8 {
+        let bit = |step: u32| {
+            let next = self.neighbour(at, step);
+            let within = next.x < self.width && next.y < self.height;
+            let bit = self.bits.get(next.place).filter(|_| within);
+            bit.map_or(0, |bit| bit << step)
+        };
+        (0..8).map(bit).fold(0, |all, bit| all | bit)
+    }
+
     /// A pixel's place in the image.
-    fn point(&self, at: usize) -> [i64; 2] {
+    fn point(&self, at: Pixel) -> [i64; 2] {
         let [left, top] = self.origin;
-        [
-            left + (at % self.width) as i64,
-            top + (at / self.width) as i64,
-        ]
+        [(left + at.x) as i64, (top + at.y) as i64]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{all_outlines, filled};
+    use super::super::{all_outlines, filled, simple::is_simple};
     use super::*;
     use proptest::prelude::*;
 
@@ -163,7 +214,10 @@ mod tests {
         let all = all_outlines(mask);
         let only = only_outline(mask);
         match &only {
-            Some(line) => prop_assert_eq!(std::slice::from_ref(line), all.as_slice()),
+            Some(walk) => {
+                prop_assert_eq!(std::slice::from_ref(&walk.corners), all.as_slice());
+                prop_assert_eq!(walk.is_simple(), is_simple(&walk.corners));
+            }
             None => prop_assert_ne!(all.len(), 1),
         }
         Ok(only.is_some())
@@ -172,11 +226,14 @@ mod tests {
     #[test]
     fn parts_and_holes_are_left_to_others() {
         let ring = [1, 1, 1, 1, 0, 1, 1, 1, 1];
-        assert_eq!(only_outline(&Mask::from_dense(3, 3, &ring)), None);
-        assert_eq!(only_outline(&Mask::from_dense(3, 1, &[1, 0, 1])), None);
-        assert_eq!(only_outline(&Mask::empty(3, 3)), None);
-        let diagonal = Mask::from_dense(2, 2, &[1, 0, 0, 1]);
-        assert_eq!(only_outline(&diagonal), Some(vec![[0, 0], [1, 1]]));
+        let only = |width, height, bits: &[u8]| {
+            only_outline(&Mask::from_dense(width, height, bits)).map(|walk| walk.corners)
+        };
+        assert_eq!(only(3, 3, &ring), None);
+        assert_eq!(only(3, 1, &[1, 0, 1]), None);
+        assert_eq!(only(3, 3, &[0; 9]), None);
+        let diagonal = only(2, 2, &[1, 0, 0, 1]);
+        assert_eq!(diagonal, Some(vec![[0, 0], [1, 1]]));
     }
 
     proptest! {

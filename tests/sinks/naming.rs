@@ -1,0 +1,98 @@
+//! Requests of sinks name the definition that made them, whoever runs it.
+
+use std::process::Command;
+
+use serde_json::{Value as Json, json};
+
+use crate::server::Server;
+use crate::service::Service;
+
+fn definition(url: &str) -> Json {
+    json!({
+        "version": "1.0",
+        "inputs": [{
+            "type": "WorkflowParameter", "name": "workflow_version", "default_value": "v7",
+        }],
+        "steps": [{
+            "type": "roboflow_core/webhook_sink@v1", "name": "sink", "url": url, "method": "POST",
+            "fire_and_forget": false,
+        }],
+        "outputs": [
+            {"type": "JsonField", "name": "error", "selector": "$steps.sink.error_status"},
+            {"type": "JsonField", "name": "message", "selector": "$steps.sink.message"},
+        ],
+    })
+}
+
+/// The parts of the header of a call, without the hash, which has twelve digits.
+fn named(service: &Service, call: usize) -> Vec<String> {
+    let call = &service.calls()[call];
+    let parts: Vec<String> = call
+        .header("x-millrace-definition")
+        .split("; ")
+        .map(str::to_owned)
+        .collect();
+    let hash = parts[0].strip_prefix("hash=").unwrap();
+    assert_eq!(hash.len(), 12, "{parts:?}");
+    parts[1..].to_vec()
+}
+
+#[test]
+fn a_file_is_named_without_its_folder() {
+    let service = Service::start(|_, _, _| (200, json!({})));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("people.json");
+    let inputs = folder.path().join("inputs.jsonl");
+    std::fs::write(&path, definition(&service.url()).to_string()).unwrap();
+    std::fs::write(&inputs, "{}\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_millrace"))
+        .arg("exec")
+        .arg(&path)
+        .arg("--inputs")
+        .arg(&inputs)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        named(&service, 0),
+        ["id=people.json", "version=v7", "source=file"]
+    );
+}
+
+/// The server listens at a name, too.
+#[test]
+fn a_request_is_named_by_what_it_runs() {
+    let service = Service::start(|_, _, _| (200, json!({})));
+    let folder = tempfile::tempdir().unwrap();
+    let definition = definition(&service.url());
+    std::fs::write(folder.path().join("hook.json"), definition.to_string()).unwrap();
+    let server = Server::start(
+        &["--pipelines", folder.path().to_str().unwrap()],
+        &[
+            ("HOST", "localhost"),
+            (
+                "ALLOW_WEBHOOK_WORKFLOWS_SINK_TO_NON_GLOBAL_ADDRESSES",
+                "true",
+            ),
+        ],
+    );
+    assert!(server.address().ip().is_loopback());
+    let post = |path: &str, body: Json| -> Json {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let ask = reqwest::Client::new().post(server.url(path)).json(&body);
+            ask.send().await.unwrap().json().await.unwrap()
+        })
+    };
+    let inline = json!({"specification": definition, "inputs": {}, "api_key": "K1"});
+    let kept = json!({"inputs": {}, "api_key": "K1"});
+    for (path, body) in [("/workflows/run", inline), ("/local/workflows/hook", kept)] {
+        let answer = post(path, body);
+        assert_eq!(answer["outputs"][0]["error"], false, "{answer}");
+    }
+    assert_eq!(named(&service, 0), ["version=v7", "source=inline"]);
+    assert_eq!(
+        named(&service, 1),
+        ["id=local/hook", "version=v7", "source=folder"]
+    );
+}

@@ -1,0 +1,54 @@
+//! Clients that say nothing: one that is gone is missed, one that is only quiet is not.
+
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use super::server::Server;
+use super::support::http_camera::{Answer, HttpCamera};
+use super::{Client, start};
+
+/// Waits until a scenario says a word.
+fn wait_for_word(scenario: &mut Child, word: &str) {
+    let lines = BufReader::new(scenario.stdout.as_mut().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line == word));
+}
+
+/// A killed client leaves no trace of its end: nothing says that its port is gone.
+#[test]
+fn a_client_that_vanishes_without_a_word_is_missed() {
+    let server = Server::start(&[], &[("MILLRACE_WEBRTC_SILENCE_SECONDS", "4")]);
+    let client = Client::new();
+    let mut waiting = start(&server, "waiting", &[]);
+    wait_for_word(&mut waiting, "running");
+    assert_eq!(client.sessions(&server).len(), 1);
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    let killed = Instant::now();
+    client.wait_until_none_is_left(&server, Duration::from_secs(9));
+    let missed = killed.elapsed();
+    assert!(missed > Duration::from_secs(2), "{missed:?}");
+}
+
+/// A client without tracks says nothing by itself while no results come.
+#[test]
+fn a_client_that_is_quiet_is_asked_and_stays() {
+    let camera = HttpCamera::start(Answer::Mjpeg(30));
+    let env = [
+        ("MILLRACE_WEBRTC_SILENCE_SECONDS", "3"),
+        ("WEBRTC_MJPEG_ALLOW_NON_GLOBAL_ADDRESSES", "true"),
+    ];
+    let server = Server::start(&[], &env);
+    let client = Client::new();
+    let mut quiet = start(&server, "quiet", &[&camera.url("http", "cam")]);
+    wait_for_word(&mut quiet, "running");
+    drop(camera);
+    let until = Instant::now() + Duration::from_secs(9);
+    while Instant::now() < until {
+        assert_eq!(client.sessions(&server).len(), 1, "{until:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    quiet.kill().unwrap();
+    quiet.wait().unwrap();
+    client.wait_until_none_is_left(&server, Duration::from_secs(8));
+}
