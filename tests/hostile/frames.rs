@@ -217,11 +217,12 @@ fn columns(frames: &mut Frames<'_>, objects: &Detections) {
         json!({"size": [32, 48], "counts": [1, 2, 3]}),
         json!({"size": [-1, 0], "counts": "~~~é"}),
     ];
-    for name in COLUMNS {
+    for (at, name) in COLUMNS.into_iter().enumerate() {
         let mut set = objects.clone();
         set.data.shift_remove(name);
         frames.boxes(&format!("boxes without {name}"), &set);
-        for value in &odd {
+        // A third of the values for each column: together they meet every kind of column.
+        for value in odd.iter().skip(at % 3).step_by(3) {
             let mut set = objects.clone();
             set.fill_column(name, Value::from_json(value));
             frames.boxes(&format!("{name} {value}"), &set);

@@ -2,7 +2,8 @@
 //! answer or a typed error, in bounded time and memory, and never panics.
 //!
 //! A case that hangs ends the test with the case's name; a panic is found by its hook even where the
-//! engine catches it.
+//! engine catches it. One case in seven is tried, the same ones on each run; `MILLRACE_HOSTILE=1` tries
+//! all of them.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod frames;
@@ -33,6 +34,8 @@ const SLOW: Duration = Duration::from_secs(3);
 const MEMORY: u64 = 320 << 10;
 /// Most pixels of a picture or a mask that comes in: what a frame costs grows with them.
 const MAX_PIXELS: u64 = 100_000;
+/// Of so many cases one is tried in the short form.
+const SHARE: usize = 7;
 /// Combinations of several hostile fields that are tried on each block.
 const COMBINATIONS: usize = 30;
 
@@ -61,6 +64,8 @@ fn watch() -> MutexGuard<'static, Option<Watch>> {
 /// What went wrong in the cases of one test, and how many there were.
 struct Trials {
     problems: Vec<String>,
+    share: usize,
+    told: usize,
     tried: usize,
     answered: usize,
     most: u64,
@@ -102,6 +107,11 @@ impl Trials {
         });
         Self {
             problems: Vec::new(),
+            share: match std::env::var_os("MILLRACE_HOSTILE") {
+                Some(_) => 1,
+                None => SHARE,
+            },
+            told: 0,
             tried: 0,
             answered: 0,
             most: peak_memory(),
@@ -109,8 +119,12 @@ impl Trials {
         }
     }
 
-    /// Runs one case; it tells whether there was an answer.
+    /// Runs one case, if it is its turn; it tells whether there was an answer.
     fn case(&mut self, name: String, run: impl FnOnce() -> bool) -> bool {
+        self.told += 1;
+        if !self.told.is_multiple_of(self.share) {
+            return false;
+        }
         let begun = computed();
         if let Some(watch) = watch().as_mut() {
             watch.case.clone_from(&name);
@@ -136,7 +150,12 @@ impl Trials {
     fn end(self, least: usize) {
         drop(std::panic::take_hook());
         let panics = watch().take().map(|w| w.panics).unwrap_or_default();
-        println!("{} cases, {} with an answer", self.tried, self.answered);
+        println!(
+            "{} cases, {} with an answer, in {:?} of computing",
+            self.tried,
+            self.answered,
+            computed()
+        );
         let all = [panics, self.problems].concat();
         assert!(
             all.is_empty(),
@@ -144,7 +163,7 @@ impl Trials {
             all.len(),
             all.join("\n")
         );
-        assert!(self.tried >= least, "only {} cases", self.tried);
+        assert!(self.told >= least, "only {} cases", self.told);
         assert!(self.answered > 0, "not one case has an answer");
     }
 }
