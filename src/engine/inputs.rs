@@ -252,7 +252,11 @@ impl BatchInput<'_> {
         match given.len() {
             None if depth > 1 => {
                 let message = format!("input `{name}` must be a list nested {depth} deep");
-                Err(refuse(message))
+                Err(WorkflowError::new(
+                    ErrorClass::Assumption,
+                    "workflow_execution | step_input_assembling",
+                    message,
+                ))
             }
             None => {
                 let value = self.leaf(given, name)?;

@@ -3,15 +3,9 @@
 //! A point is inside if its nearest pixel (halves to even) is drawn. Parts of a polygon at negative
 //! coordinates do not exist. A zone keeps the runs of drawn pixels of each row, a few bytes a row.
 
-use opencv::core::{
-    CV_8UC1, Mat, MatExprTraitConst, MatTraitConst, MatTraitConstManual, Point, Scalar, Vector,
-};
-use opencv::imgproc;
-
 use super::GeometryError;
-use crate::values::Value;
-use crate::values::polygon::drawn_at;
 use crate::values::python::round_half_even;
+use crate::values::{Value, polygon};
 
 /// Canvas side beyond which a polygon is cut off: no image is that large.
 const MAX_SIDE: f64 = 16_384.0;
@@ -42,26 +36,15 @@ impl Zone {
             return Ok(Self::default());
         }
         // OpenCV refuses nothing here: the canvas is not empty and the polygon has three points.
-        Self::draw(points, width as i32, height as i32).map_err(|_| GeometryError::BadPoint)
+        Self::draw(points, width as usize, height as usize).map_err(|_| GeometryError::BadPoint)
     }
 
-    fn draw(points: &[[f64; 2]], width: i32, height: i32) -> opencv::Result<Self> {
-        let mut canvas = Mat::zeros(height, width, CV_8UC1)?.to_mat()?;
-        let outline: Vector<Point> = points
-            .iter()
-            .map(|p| drawn_at([p[0] as i32, p[1] as i32]))
-            .collect();
-        let outlines: Vector<Vector<Point>> = Vector::from_iter([outline]);
-        imgproc::fill_poly(
-            &mut canvas,
-            &outlines,
-            Scalar::all(1.0),
-            imgproc::LINE_8,
-            0,
-            Point::default(),
-        )?;
+    fn draw(points: &[[f64; 2]], width: usize, height: usize) -> opencv::Result<Self> {
+        let mut canvas = vec![0; width * height];
+        let outline: Vec<[i32; 2]> = points.iter().map(|p| p.map(|c| c as i32)).collect();
+        polygon::fill(&mut canvas, width, &outline)?;
         let mut zone = Self::default();
-        for row in canvas.data_bytes()?.chunks_exact(canvas.cols() as usize) {
+        for row in canvas.chunks_exact(width) {
             zone.push_row(row);
         }
         Ok(zone)

@@ -1,10 +1,11 @@
 //! Between masks and polygons, as OpenCV draws and follows outlines.
 
 mod border;
+mod cut;
 mod simple;
 
 use opencv::core::{Mat, Point, Scalar, Vector};
-use opencv::imgproc::{self, CHAIN_APPROX_SIMPLE, LINE_8, RETR_TREE};
+use opencv::imgproc::{self, CHAIN_APPROX_SIMPLE, RETR_TREE};
 
 use super::{Mask, Value};
 
@@ -122,19 +123,38 @@ pub fn filled(points: &[[i32; 2]], width: usize, height: usize) -> Mask {
     }
     let (w, h) = (x2 - x1, y2 - y1);
     let mut bits = vec![0; w * h];
-    let line: Vector<Point> = points.iter().map(|p| drawn_at(*p)).collect();
-    let lines: Vector<Vector<Point>> = Vector::from_iter([line]);
-    let drawn = Mat::new_rows_cols_with_bytes_mut::<u8>(h as i32, w as i32, &mut bits).and_then(
-        |mut target| {
-            let offset = Point::new(-(x1 as i32), -(y1 as i32));
-            imgproc::fill_poly(&mut target, &lines, Scalar::all(1.0), LINE_8, 0, offset)
-        },
-    );
-    match drawn {
+    let moved = |p: &[i32; 2]| {
+        [
+            p[0].saturating_sub(x1 as i32),
+            p[1].saturating_sub(y1 as i32),
+        ]
+    };
+    let moved: Vec<[i32; 2]> = points.iter().map(moved).collect();
+    match fill(&mut bits, w, &moved) {
         Ok(()) => Mask::from_window(width, height, [x1, y1, w, h], &bits),
         // OpenCV objects to nothing but a polygon without points, which fills nothing.
         Err(_) => Mask::empty(width, height),
     }
+}
+
+/// Draws a polygon and what it encloses with ones; `bits` has a byte a pixel, row by row.
+///
+/// # Errors
+/// If OpenCV cannot draw on a canvas of this size.
+pub(crate) fn fill(bits: &mut [u8], width: usize, points: &[[i32; 2]]) -> opencv::Result<()> {
+    let height = bits.len() / width.max(1);
+    let (right, bottom) = (width as i64, height as i64);
+    let inside = |&[x, y]: &[i32; 2]| {
+        let (x, y) = (i64::from(x), i64::from(y));
+        x >= 0 && y >= 0 && x < right && y < bottom
+    };
+    if !points.iter().all(inside) {
+        return cut::fill(bits, width, points);
+    }
+    let line: Vector<Point> = points.iter().map(|p| Point::new(p[0], p[1])).collect();
+    let lines: Vector<Vector<Point>> = Vector::from_iter([line]);
+    let mut target = Mat::new_rows_cols_with_bytes_mut::<u8>(height as i32, width as i32, bits)?;
+    imgproc::fill_poly_def(&mut target, &lines, Scalar::all(1.0))
 }
 
 /// The points in a cell of a column: a list of pairs, or an array of two columns.
@@ -200,6 +220,12 @@ mod tests {
     }
 
     #[test]
+    fn a_polygon_is_cut_at_the_border_as_recorded() {
+        let points = [[179, 153], [165, 169], [155, 140], [171, 126]];
+        assert_eq!(filled(&points, 200, 150).area(), 352);
+    }
+
+    #[test]
     fn filling_in_a_window_equals_filling_the_whole_image() {
         for points in [
             vec![[-5, 3], [50, 8], [12, 40]],
@@ -208,11 +234,7 @@ mod tests {
             vec![[-9, -9], [-3, -4], [-1, -20]],
         ] {
             let mut whole = vec![0u8; 40 * 30];
-            let line: Vector<Point> = points.iter().map(|p| Point::new(p[0], p[1])).collect();
-            let mut target = Mat::new_rows_cols_with_bytes_mut::<u8>(30, 40, &mut whole).unwrap();
-            let lines: Vector<Vector<Point>> = Vector::from_iter([line]);
-            imgproc::fill_poly_def(&mut target, &lines, Scalar::all(1.0)).unwrap();
-            drop(target);
+            fill(&mut whole, 40, &points).unwrap();
             assert_eq!(filled(&points, 40, 30), Mask::from_dense(40, 30, &whole));
         }
     }

@@ -176,9 +176,7 @@ fn write_repr(out: &mut String, value: &Value) {
             }
             out.push('}');
         }
-        Value::Timestamp(t) => {
-            let _ = write!(out, "datetime.datetime({})", t.isoformat());
-        }
+        Value::Timestamp(t) => out.push_str(&t.python_repr()),
         Value::Array(a) => {
             let items: Vec<Value> = a
                 .data

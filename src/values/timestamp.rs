@@ -89,6 +89,31 @@ impl Timestamp {
         self.text(' ')
     }
 
+    /// Text as Python's `repr()` writes it: the parts one by one, seconds and microseconds only where needed.
+    pub fn python_repr(&self) -> String {
+        let t = &self.local;
+        let micros = t.nanosecond() / 1000 % 1_000_000;
+        let mut parts: Vec<String> = vec![t.year().to_string()];
+        parts.extend([t.month(), t.day(), t.hour(), t.minute()].map(|n| n.to_string()));
+        if t.second() != 0 || micros != 0 {
+            parts.push(t.second().to_string());
+        }
+        if micros != 0 {
+            parts.push(micros.to_string());
+        }
+        if let Some(seconds) = self.offset_seconds() {
+            let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+            parts.push(match (days, rest) {
+                (0, 0) => "tzinfo=datetime.timezone.utc".into(),
+                (0, _) => format!("tzinfo=datetime.timezone(datetime.timedelta(seconds={rest}))"),
+                _ => format!(
+                    "tzinfo=datetime.timezone(datetime.timedelta(days={days}, seconds={rest}))"
+                ),
+            });
+        }
+        format!("datetime.datetime({})", parts.join(", "))
+    }
+
     fn text(&self, separator: char) -> String {
         let t = &self.local;
         let mut text = format!(
@@ -179,6 +204,28 @@ mod tests {
             "2024-05-01 00:00:00"
         );
         assert!(Timestamp::parse("yesterday").is_none());
+    }
+
+    #[test]
+    fn the_representation_names_the_parts() {
+        for (text, shown) in [
+            ("2026-01-01", "datetime.datetime(2026, 1, 1, 0, 0)"),
+            (
+                "2026-01-01T00:00:04.5",
+                "datetime.datetime(2026, 1, 1, 0, 0, 4, 500000)",
+            ),
+            (
+                "2026-01-01T10:20:00Z",
+                "datetime.datetime(2026, 1, 1, 10, 20, tzinfo=datetime.timezone.utc)",
+            ),
+            (
+                "2026-01-01T10:20:00-03:30",
+                "datetime.datetime(2026, 1, 1, 10, 20, \
+                 tzinfo=datetime.timezone(datetime.timedelta(days=-1, seconds=73800)))",
+            ),
+        ] {
+            assert_eq!(Timestamp::parse(text).unwrap().python_repr(), shown);
+        }
     }
 
     #[test]

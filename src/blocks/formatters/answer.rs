@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use regex::Regex;
 
+use crate::definition::coerce::parse_float;
 use crate::values::{Value, json_text};
 
 /// The object or list that a text holds; `None` if there is none.
@@ -41,13 +42,17 @@ pub(super) fn objects(text: &str) -> Vec<Value> {
     found
 }
 
-/// A confidence as a model wrote it, number or text, brought into 0 to 1.
+/// A number as a model wrote it, as such or as text.
+pub(super) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Str(text) => parse_float(text),
+        other => other.as_f64(),
+    }
+}
+
+/// A confidence as a model wrote it, brought into 0 to 1.
 pub(super) fn confidence(value: &Value) -> Option<f64> {
-    let number = match value {
-        Value::Str(text) => text.trim().parse().ok()?,
-        other => other.as_f64()?,
-    };
-    Some(number.clamp(0.0, 1.0))
+    Some(number(value)?.clamp(0.0, 1.0))
 }
 
 fn container(text: &str) -> Option<Value> {
@@ -59,17 +64,20 @@ fn fenced(text: &str, json: bool) -> Option<&str> {
     static ANY: OnceLock<Option<Regex>> = OnceLock::new();
     let pattern = match json {
         true => JSON.get_or_init(|| Regex::new(r"(?is)```json\s*(.*?)```").ok()),
-        false => ANY.get_or_init(|| Regex::new(r"(?s)```[\w-]*\s*(.*?)```").ok()),
+        false => ANY.get_or_init(|| Regex::new(r"(?s)```[a-zA-Z0-9_+-]*[ \t]*\r?\n?(.*?)```").ok()),
     };
     let found = pattern.as_ref()?.captures(text)?;
     found.get(1).map(|inside| inside.as_str())
 }
 
+/// The text with every line emptied that is nothing but a fence.
 fn without_fences(text: &str) -> String {
-    let kept = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("```"));
-    kept.collect::<Vec<_>>().join("\n").trim().to_owned()
+    static LINE: OnceLock<Option<Regex>> = OnceLock::new();
+    let line = LINE.get_or_init(|| Regex::new(r"(?m)^[ \t]*```[a-zA-Z0-9_+-]*[ \t]*$").ok());
+    match line {
+        Some(line) => line.replace_all(text, "").trim().to_owned(),
+        None => text.trim().to_owned(),
+    }
 }
 
 /// Objects and lists with nothing but blanks and commas between them, and at most one bracket too
@@ -110,6 +118,7 @@ mod tests {
             ("x\n```\n{\"a\":1}\n```", "{'a': 1}"),
             ("```JSON {\"a\":1} ``` ```json {\"a\":2}```", "{'a': 1}"),
             ("```json\n{\"a\":1}", "{'a': 1}"),
+            ("```json\nno\n``` {\"a\":1}", "{'a': 1}"),
         ] {
             let found = read(text).map(|v| python::repr(&v));
             assert_eq!(found.as_deref(), Some(value), "{text}");

@@ -177,7 +177,8 @@ fn put(text: &mut String, position: usize, cell: &str) {
     if position > 0 {
         text.push(',');
     }
-    if cell.contains([',', '"', '\n', '\r']) {
+    // A carriage return alone needs no quotes, since lines end without one (recorded).
+    if cell.contains([',', '"', '\n']) {
         text.push('"');
         text.push_str(&cell.replace('"', "\"\""));
         text.push('"');

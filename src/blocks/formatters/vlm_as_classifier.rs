@@ -105,26 +105,34 @@ fn classified(answer: &Value, classes: &[Value]) -> Option<Dict> {
                     .find_map(|k| entry.get(*k).filter(|v| !v.is_none()))?;
                 let sure = Value::Float(1.0);
                 let confidence = entry.get("confidence").unwrap_or(&sure);
-                Some((class.clone(), answer::confidence(confidence)?))
+                Some((
+                    python::to_str(class).into(),
+                    answer::confidence(confidence)?,
+                ))
             };
             several(entries.iter().map(entry).collect::<Option<_>>()?, classes)
         }
         Value::Dict(found) => match (found.get("class_name"), found.get("confidence")) {
             (Some(class), Some(confidence)) => {
-                Some(one(class, answer::confidence(confidence)?, classes))
+                Some(one(name(class)?, answer::confidence(confidence)?, classes))
             }
             _ => {
                 let entries = found.get("predicted_classes")?.as_slice()?;
                 let entry = |entry: &Value| {
                     let entry = entry.as_dict()?;
                     let confidence = answer::confidence(entry.get("confidence")?)?;
-                    Some((entry.get("class")?.clone(), confidence))
+                    Some((name(entry.get("class")?)?.clone(), confidence))
                 };
                 several(entries.iter().map(entry).collect::<Option<_>>()?, classes)
             }
         },
         _ => None,
     }
+}
+
+/// A class as an answer names it: text, or a number or `null` as it stands, but no list or object.
+fn name(class: &Value) -> Option<&Value> {
+    (!matches!(class, Value::List(_) | Value::Dict(_))).then_some(class)
 }
 
 /// One class: all classes in order with their confidences, an unknown one first.
@@ -225,6 +233,7 @@ mod tests {
             found(r#"[{"class": "dog", "confidence": 0.3}, {"label": "cat"}]"#)
                 .ends_with("'predicted_classes': ['dog', 'cat']}")
         );
+        assert!(found(r#"[{"class": 7}]"#).ends_with("'predicted_classes': ['7']}"));
     }
 
     #[test]
@@ -235,6 +244,8 @@ mod tests {
             r#"{"class_name": "cat"}"#,
             r#"{"class_name": "cat", "confidence": "high"}"#,
             r#"{"predicted_classes": [{"class": "cat"}]}"#,
+            r#"{"class_name": ["cat"], "confidence": 1}"#,
+            r#"{"predicted_classes": [{"class": {"a": 1}, "confidence": 1}]}"#,
             "5",
         ] {
             assert_eq!(found(text), "-", "{text}");

@@ -101,8 +101,9 @@ const CLASSES: &[Ty] = &[
     Ty::Null,
 ];
 
+const OPEN_VOCABULARY: &str = "open-vocabulary-object-detection";
 const TASKS: &[Ty] = &[Ty::OneOf(&[
-    "open-vocabulary-object-detection",
+    OPEN_VOCABULARY,
     "ocr-with-text-detection",
     "phrase-grounded-object-detection",
     "object-detection-and-caption",
@@ -176,27 +177,30 @@ struct VlmAsDetector {
 impl Block for VlmAsDetector {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
         let image = inputs.image("image")?;
-        let classes = inputs
-            .optional("classes", Inputs::list)?
-            .unwrap_or_default();
+        let classes = inputs.optional("classes", Inputs::list)?;
         let model = inputs.text("model_type")?;
+        let task = inputs.text("task_type")?;
+        // Only this task of Florence looks its names up among the classes.
+        let unreadable = model == FLORENCE && task == OPEN_VOCABULARY && classes.is_none();
         let id = new_id();
         let said = inputs.value("vlm_output").as_str();
         let size = [image.width() as f64, image.height() as f64];
+        let said = said.filter(|_| !unreadable);
         let boxes = said.and_then(|text| match (model, self.first) {
-            (FLORENCE, _) => florence::boxes(&answer::read(text)?, inputs.text("task_type").ok()?),
+            (FLORENCE, _) => florence::boxes(&answer::read(text)?, task),
             ("anthropic-claude", true) => dialects::boxes("google-gemini", text, size),
             _ => dialects::boxes(model, text, size),
         });
         let failed = boxes.is_none();
-        let predictions = boxes.map(|boxes| detections(&boxes, classes, image, &id));
+        let predictions =
+            boxes.map(|boxes| detections(&boxes, classes.unwrap_or_default(), image, &id));
         Ok(Output::One(row![failed, predictions, id]))
     }
 }
 
 fn detections(boxes: &[Named], classes: &[Value], image: &Image, id: &Arc<str>) -> Detections {
     let place = |class: &str| {
-        let place = classes.iter().position(|c| python::to_str(c) == class);
+        let place = classes.iter().rposition(|c| python::to_str(c) == class);
         place.map_or(-1, |place| place as i64)
     };
     let ids = boxes
@@ -272,6 +276,21 @@ mod tests {
             Some("image")
         );
         assert!(set.detection_id(0) != set.detection_id(1));
+    }
+
+    #[test]
+    fn of_equal_classes_the_last_gives_the_id() {
+        let boxes = [Named {
+            xyxy: [0.0; 4],
+            class: "cat".into(),
+            class_id: None,
+            confidence: 1.0,
+            corners: None,
+        }];
+        let image = Image::new(Matrix::filled(16, 12, &[0; 3]), "image".into());
+        let classes = ["cat", "dog", "cat"].map(Value::from);
+        let set = detections(&boxes, &classes, &image, &"id".into());
+        assert_eq!(set.class_id.as_deref(), Some(&vec![2]));
     }
 
     #[test]

@@ -11,8 +11,8 @@
 //!
 //! # Edge cases
 //! All boxes must have been found on one image. Key points, track ids and other columns are lost, and
-//! the type of prediction is `object-detection` whatever it was. Boxes without masks among others
-//! with masks get empty ones.
+//! the type of prediction is `object-detection` whatever it was. Boxes without masks that are joined
+//! with others that have some count as empty; joined boxes with masks beside others without fail.
 
 mod merge;
 
@@ -243,14 +243,14 @@ impl<'a> Vote<'a> {
                 if (group.len() as i64) < self.votes {
                     continue;
                 }
-                let one = self.merging.merge(&group);
+                let one = self.merging.merge(&group)?;
                 if one.confidence >= self.confidence {
                     used.extend(group.into_iter().map(|member| member.id));
                     merged.push(one);
                 }
             }
         }
-        Ok(merge::joined(merged))
+        merge::joined(merged)
     }
 
     /// The row of another set that overlaps a row most, if enough.
@@ -352,6 +352,7 @@ fn check_parents(sets: &[&Detections]) -> Result<(), BlockError> {
 mod tests {
     use super::*;
     use crate::blocks::bench::{Bench, boxes};
+    use crate::values::Mask;
     use crate::values::detections::new_id;
     use serde_json::{Value as Json, json};
 
@@ -392,6 +393,42 @@ mod tests {
                 ([50.0, 0.0, 60.0, 10.0], 0.8, "cat"),
             ]),
         ]
+    }
+
+    #[test]
+    fn only_boxes_that_are_joined_need_a_place_in_a_parent() {
+        let mut placeless = found(&[([0.0, 0.0, 10.0, 10.0], 0.9, "cat")]);
+        if let Value::Detections(set) = &mut placeless {
+            Arc::make_mut(set)
+                .data
+                .shift_remove(column::PARENT_COORDINATES);
+        }
+        assert!(run(&[votes(2)], vec![placeless.clone()]).is_ok());
+        assert!(run(&[votes(1)], vec![placeless]).is_err());
+    }
+
+    #[test]
+    fn boxes_of_unlike_columns_or_masks_do_not_fit_together() {
+        let one = || found(&[([0.0, 0.0, 10.0, 10.0], 0.9, "cat")]);
+        let changed = |change: fn(&mut Detections)| {
+            let mut set = one();
+            if let Value::Detections(set) = &mut set {
+                change(Arc::make_mut(set));
+            }
+            set
+        };
+        let timed = || changed(|set| set.fill_column(column::TIME_IN_ZONE, 1.0.into()));
+        assert!(run(&[votes(2)], vec![one(), timed()]).is_err());
+        assert!(run(&[votes(2)], vec![timed(), timed()]).is_ok());
+        let masked = || {
+            changed(|set| {
+                let mask = Mask::from_window(20, 20, [0, 0, 5, 5], &[1; 25]);
+                set.masks = Some(Arc::new(vec![mask]));
+            })
+        };
+        assert!(run(&[votes(2)], vec![one(), masked()]).is_ok());
+        let far = found(&[([50.0, 50.0, 60.0, 60.0], 0.9, "cat")]);
+        assert!(run(&[votes(1)], vec![far, masked()]).is_err());
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
         output("frames", &[kind::LIST_OF_VALUES]),
         output("frames_count", &[kind::INTEGER]),
     ],
-    literal_check: Some(check),
+    check: Some(check),
     build: |_, _| Ok(Box::<ImageStack>::default()),
     ..BlockSpec::DEFAULT
 };

@@ -56,11 +56,16 @@ impl Comparator {
             Self::GreaterOrEqual => at_most(right, left),
             Self::Lower => Ok(order(left, right)? == Some(Ordering::Less)),
             Self::LowerOrEqual => at_most(left, right),
-            Self::InRange => match right.as_slice() {
-                Some([low, high, ..]) => Ok(at_most(low, left)? && at_most(left, high)?),
-                Some(_) => Err("a range needs a lower and an upper end".to_owned()),
-                None => Err(format!("a range must be a list, got {}", right.type_name())),
-            },
+            Self::InRange => {
+                let not_a_list = || format!("a range must be a list, got {}", right.type_name());
+                let ends = right.as_slice().ok_or_else(not_a_list)?;
+                let end = |i: usize| {
+                    let missing = || "a range needs a lower and an upper end".to_owned();
+                    ends.get(i).ok_or_else(missing)
+                };
+                // The upper end is not looked at below the lower one.
+                Ok(at_most(end(0)?, left)? && at_most(left, end(1)?)?)
+            }
             Self::StartsWith => affix(left, right, |text, part| text.starts_with(part)),
             Self::EndsWith => affix(left, right, |text, part| text.ends_with(part)),
             Self::Contains => sequence::contains(left, right),
@@ -187,6 +192,8 @@ mod tests {
             ("(Number) in range", json!(5), json!([10, 1]), no),
             ("(Number) in range", json!(0.5), json!([0, 1, 7]), yes),
             ("(Number) in range", json!(5), json!([5]), error),
+            ("(Number) in range", json!(4), json!([5]), no),
+            ("(Number) in range", json!(4), json!([]), error),
             ("(Number) in range", json!(5), json!(5), error),
             ("(String) startsWith", json!("abc"), json!("ab"), yes),
             ("(String) endsWith", json!("abc"), json!(""), yes),

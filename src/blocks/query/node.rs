@@ -197,7 +197,11 @@ impl<'a> Node<'a> {
     pub(super) fn number(&self) -> Read<Value> {
         match self.json {
             Json::Number(_) => Ok(Value::from_json(self.json)),
-            _ => self.float().map(Value::Float),
+            // Text and flags become whole numbers where they can.
+            json => match coerce::int(json) {
+                Ok(whole) => Ok(Value::Int(whole)),
+                Err(_) => self.float().map(Value::Float),
+            },
         }
     }
 

@@ -1,6 +1,7 @@
 //! Operations on sequences (lists, tuples, texts, objects by key, boxes) and lookups.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -248,7 +249,10 @@ fn pick(mode: Mode, value: &Value, scope: &Scope<'_>) -> Result<Value, QueryErro
     match mode {
         Mode::First => element(value, 0, scope),
         Mode::Last => element(value, length - 1, scope),
-        Mode::MostCommon | Mode::LeastCommon => common(mode, &elements(value, scope)?, scope),
+        Mode::MostCommon | Mode::LeastCommon => match value {
+            Value::Dict(counts) => counted(mode, counts, scope),
+            other => common(mode, &elements(other, scope)?, scope),
+        },
     }
 }
 
@@ -260,6 +264,29 @@ fn element(value: &Value, i: usize, scope: &Scope<'_>) -> Result<Value, QueryErr
         other => sequence::elements(other).and_then(|items| items.get(i).cloned()),
     };
     found.ok_or_else(|| scope.broke(format!("a {} has no positions", value.type_name())))
+}
+
+/// The values of an object count its keys. Ties go as in [`common`].
+fn counted(mode: Mode, counts: &Dict, scope: &Scope<'_>) -> Result<Value, QueryError> {
+    let mut best: Option<(&Arc<str>, &Value)> = None;
+    for (key, count) in counts {
+        let better = match best {
+            None => true,
+            Some((_, most)) => {
+                let order = python::compare(count, most).ok_or_else(|| {
+                    scope.input("the counts of the object cannot be put in order")
+                })?;
+                match mode {
+                    Mode::MostCommon => order == Some(Ordering::Greater),
+                    _ => order != Some(Ordering::Greater),
+                }
+            }
+        };
+        if better {
+            best = Some((key, count));
+        }
+    }
+    Ok(best.map_or(Value::None, |(key, _)| key.clone().into()))
 }
 
 /// Counts equal elements. Ties go to the element seen first for the most common, to the one seen
@@ -428,6 +455,13 @@ mod tests {
             (of("first"), json!(5), "!InvalidInputTypeError"),
             (of("first"), json!({"a": 1}), "!StepExecutionError"),
             (of("most_common"), json!({"a": 1}), "'a'"),
+            (of("most_common"), json!({"a": 1, "b": 3, "c": 3}), "'b'"),
+            (of("least_common"), json!({"a": 1, "b": 3, "c": 1}), "'c'"),
+            (
+                of("most_common"),
+                json!({"a": 1, "b": "x"}),
+                "!InvalidInputTypeError",
+            ),
         ]);
         let last = apply(json!([of("last")]), boxes().into()).unwrap();
         assert_eq!(ids(&last), "d2");

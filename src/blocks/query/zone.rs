@@ -6,11 +6,15 @@
 
 use std::cmp::Ordering;
 
-use crate::values::Value;
+use crate::values::{Value, sequence};
 
 /// Whether `point` is inside `polygon`, a list of at least three points; or why they are none.
 pub(super) fn strictly_inside(point: &Value, polygon: &Value) -> Result<bool, String> {
     let at = pair(point).ok_or("the left side must be a point [x, y]")?;
+    // A zone of nothing holds nothing.
+    if sequence::len(polygon) == Some(0) {
+        return Ok(false);
+    }
     let vertices = polygon
         .as_slice()
         .ok_or("the right side must be a list of points")?;
@@ -114,6 +118,12 @@ mod tests {
 
     fn inside(point: serde_json::Value, polygon: serde_json::Value) -> Result<bool, String> {
         strictly_inside(&Value::from_json(&point), &Value::from_json(&polygon))
+    }
+
+    #[test]
+    fn a_zone_of_nothing_holds_nothing() {
+        assert_eq!(inside(json!([1, 1]), json!([])), Ok(false));
+        assert!(inside(json!([1, 1]), json!([[0, 0], [2, 2]])).is_err());
     }
 
     #[test]

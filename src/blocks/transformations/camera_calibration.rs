@@ -9,7 +9,8 @@
 //! Where the pixels come from, for one lens and size; computed anew when either changes.
 //!
 //! # Edge cases
-//! What the lens did not see is black. The result forgets the video metadata, and that the image was
+//! What the lens did not see is black, which is everything for a focal length of 0 and, by the usual
+//! model, for a number that is none. The result forgets the video metadata, and that the image was
 //! cut from another.
 
 use opencv::core::{BORDER_CONSTANT, Mat, MatTraitConst, Scalar, Vec2s};
@@ -18,9 +19,10 @@ use opencv::imgproc::{self, INTER_LINEAR};
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
 };
+use crate::definition::coerce::parse_float;
 use crate::imaging;
 use crate::row;
-use crate::values::{Image, Matrix, kind};
+use crate::values::{Image, Matrix, Value, kind};
 
 /// `roboflow_core/camera-calibration@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -67,25 +69,39 @@ struct CameraCalibration {
 impl Block for CameraCalibration {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
         let image = inputs.image("image")?;
-        let number = |name: &str| inputs.float(name).map(|x| f64::from(x as f32));
+        let fisheye = inputs
+            .optional("use_fisheye_model", Inputs::flag)?
+            .unwrap_or(false);
+        // The standard model takes nothing for a number that is none, and text for a number.
+        let number = |name: &str| {
+            let number = match inputs.value(name) {
+                Value::None if !fisheye => Some(f64::NAN),
+                Value::Str(text) if !fisheye => parse_float(text),
+                _ => None,
+            };
+            let number = number.map_or_else(|| inputs.float(name), Ok);
+            number.map(|x| f64::from(x as f32))
+        };
         let lens = Lens {
             size: [image.width(), image.height()],
             focus: [number("fx")?, number("fy")?],
             centre: [number("cx")?, number("cy")?],
             radial: [number("k1")?, number("k2")?, number("k3")?],
             tangential: [number("p1")?, number("p2")?],
-            fisheye: inputs
-                .optional("use_fisheye_model", Inputs::flag)?
-                .unwrap_or(false),
+            fisheye,
         };
-        if lens.focus.contains(&0.0) {
-            return Err(BlockError::failed("`fx` and `fy` must not be 0"));
-        }
-        let maps = match &mut self.last {
-            Some((last, maps)) if *last == lens => maps,
-            last => &mut last.insert((lens, lens.maps()?)).1,
+        let straight = match &mut self.last {
+            _ if lens.is_blind() => Matrix::filled(
+                image.width(),
+                image.height(),
+                &vec![0; image.pixels().channels],
+            ),
+            Some((last, maps)) if *last == lens => maps.applied(image.pixels())?,
+            last => last
+                .insert((lens, lens.maps()?))
+                .1
+                .applied(image.pixels())?,
         };
-        let straight = maps.applied(image.pixels())?;
         let place = image.parent();
         let result = image.with_pixels(straight).with_video(None);
         let result: Image = result.with_origins(place.clone(), place.clone());
@@ -126,6 +142,17 @@ impl Maps {
 }
 
 impl Lens {
+    /// Whether no pixel of the picture has a place: without a focus, or with a number missing.
+    fn is_blind(&self) -> bool {
+        let numbers = [
+            self.focus.as_slice(),
+            &self.centre,
+            &self.radial,
+            &self.tangential,
+        ];
+        self.focus.contains(&0.0) || numbers.concat().iter().any(|number| number.is_nan())
+    }
+
     fn maps(&self) -> opencv::Result<Maps> {
         match self.fisheye {
             true => self.fisheye_maps(),
@@ -262,6 +289,16 @@ mod tests {
     }
 
     #[test]
+    fn a_lens_without_focus_or_with_a_number_missing_sees_nothing() {
+        let unfocused = Lens {
+            focus: [0.0, 150.0],
+            ..lens(0.1)
+        };
+        assert!(unfocused.is_blind() && lens(f64::NAN).is_blind());
+        assert!(!lens(0.0).is_blind());
+    }
+
+    #[test]
     fn the_way_there_and_back_is_the_same() {
         let lens = Lens {
             tangential: [0.002, -0.001],
@@ -286,7 +323,12 @@ mod tests {
             .unwrap();
         let image = row[0].as_image().unwrap();
         assert!(image.video().is_none() && (image.width(), image.height()) == (4, 4));
-        let mut unknown = Bench::new(&BLOCK, &fields[1..]);
-        assert!(unknown.run(&[("image", frame("v", 3, None))]).is_err());
+        let unknown = Bench::new(&BLOCK, &fields[1..]).run(&[("image", frame("v", 3, None))]);
+        let black = unknown.unwrap()[0].as_image().unwrap().pixels().clone();
+        assert!(black.data.iter().all(|byte| *byte == 0));
+        let mut fisheye = fields[1..].to_vec();
+        fisheye.push(("use_fisheye_model", json!(true)));
+        let mut fisheye = Bench::new(&BLOCK, &fisheye);
+        assert!(fisheye.run(&[("image", frame("v", 3, None))]).is_err());
     }
 }

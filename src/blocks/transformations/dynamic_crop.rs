@@ -201,8 +201,7 @@ fn crop(
 fn background_color(value: &Value) -> Result<Color, BlockError> {
     let wrong = || {
         BlockError::failed(format!(
-            "background_color must be #RRGGBB, #RGB, (r, g, b) or three whole numbers from 0 to \
-             255, got {}",
+            "background_color must be #RRGGBB, #RGB, (r, g, b) or three whole numbers, got {}",
             crate::values::python::repr(value)
         ))
     };
@@ -225,9 +224,14 @@ fn background_color(value: &Value) -> Result<Color, BlockError> {
             numbers.ok_or_else(wrong)?
         }
     };
-    let bytes: Option<Vec<u8>> = numbers.iter().map(|&n| u8::try_from(n).ok()).collect();
-    match bytes.as_deref() {
-        Some(&[r, g, b]) => Ok(Color { r, g, b }),
+    // Numbers beyond a byte wrap round, as in the recorded answers.
+    let byte = |n: i64| n.rem_euclid(256) as u8;
+    match numbers[..] {
+        [r, g, b] => Ok(Color {
+            r: byte(r),
+            g: byte(g),
+            b: byte(b),
+        }),
         _ => Err(wrong()),
     }
 }
@@ -409,6 +413,9 @@ mod tests {
             1
         );
         assert!(background_color(&nonsense.1).is_err());
+        let beyond = Value::from_json(&serde_json::json!([300, -1, 256]));
+        let (r, g, b) = (44, 255, 0);
+        assert_eq!(background_color(&beyond).unwrap(), Color { r, g, b });
         assert_eq!(background_color(&"#f80".into()), Ok(Color::hex(0xff8800)));
         assert!(crops(grid(), Detections::default(), &[]).is_empty());
     }

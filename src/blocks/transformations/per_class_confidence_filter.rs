@@ -10,9 +10,13 @@
 //! # Edge cases
 //! Boxes without confidences are all kept. Boxes without class names count as of class `None`.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
 };
+use crate::definition::coerce::parse_float;
 use crate::row;
 use crate::values::detections::column;
 use crate::values::{Detections, Dict, Value, kind, python};
@@ -53,7 +57,7 @@ impl Block for PerClassConfidenceFilter {
             let got = thresholds.type_name();
             BlockError::failed(format!("`class_thresholds` must be an object, got {got}"))
         })?;
-        let default = inputs.float("default_threshold")?;
+        let default = number(inputs.value("default_threshold"), "`default_threshold`")?;
         let batch = inputs.batch("predictions")?;
         let rows = batch.items.iter().map(|value| {
             let set = value.as_detections().ok_or_else(|| {
@@ -68,24 +72,33 @@ impl Block for PerClassConfidenceFilter {
     }
 }
 
+/// A threshold as a number or as the text of one.
+fn number(value: &Value, name: &str) -> Result<f64, BlockError> {
+    let number = match value {
+        Value::Str(text) => parse_float(text),
+        other => other.as_f64(),
+    };
+    number.ok_or_else(|| {
+        let got = python::repr(value);
+        BlockError::failed(format!("{name} must be a number, got {got}"))
+    })
+}
+
 fn filtered(set: &Detections, thresholds: &Dict, default: f64) -> Result<Detections, BlockError> {
-    let Some(confidence) = &set.confidence else {
+    let Some(confidence) = set.confidence.as_ref().filter(|all| !all.is_empty()) else {
         return Ok(set.clone());
     };
+    let threshold = |(class, value): (&Arc<str>, &Value)| {
+        let value = number(value, &format!("threshold of class `{class}`"))?;
+        Ok((class.clone(), value))
+    };
+    let thresholds = thresholds.iter().map(threshold);
+    let thresholds: HashMap<Arc<str>, f64> = thresholds.collect::<Result<_, BlockError>>()?;
     let mut keep = Vec::with_capacity(set.len());
     for (row, confidence) in confidence.iter().enumerate() {
         let name = set.cell(column::CLASS_NAME, row).unwrap_or(&Value::None);
-        let name = python::to_str(name);
-        let threshold = match thresholds.get(name.as_str()) {
-            None => default,
-            Some(value) => value.as_f64().ok_or_else(|| {
-                let got = value.type_name();
-                BlockError::failed(format!(
-                    "threshold of class `{name}` must be a number, got {got}"
-                ))
-            })?,
-        };
-        keep.push(*confidence >= threshold);
+        let threshold = thresholds.get(python::to_str(name).as_str());
+        keep.push(confidence >= threshold.unwrap_or(&default));
     }
     Ok(set.filter(|row| keep[row]))
 }
@@ -110,7 +123,12 @@ mod tests {
             kept(boxes(), json!({"car": 0.5, "face": 0.95})).unwrap(),
             "d0 d1"
         );
-        assert!(kept(boxes(), json!({"car": "low"})).is_err());
+        assert_eq!(
+            kept(boxes(), json!({"car": " 5e-1", "face": true})).unwrap(),
+            "d0 d1"
+        );
+        // Also those of classes that are not there must be numbers.
+        assert!(kept(boxes(), json!({"cow": "low"})).is_err());
     }
 
     #[test]

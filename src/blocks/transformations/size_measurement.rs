@@ -71,6 +71,8 @@ impl Block for SizeMeasurement {
         let known = dimensions(inputs.value("reference_dimensions"))?;
         let pixels = match inputs.value("reference_predictions") {
             Value::Detections(set) => surest(set).map_or(Ok(None), |row| size(set, row))?,
+            // Fewer points than a polygon has enclose nothing, whatever they are.
+            few if few.as_slice().is_some_and(|points| points.len() < 3) => None,
             points => size_of(&geometry::points(points)?)?,
         };
         let Some(pixels) = pixels.filter(|[w, h]| *w > 0.0 && *h > 0.0) else {
@@ -219,6 +221,8 @@ mod tests {
             run(objects(), boxes(&[]).into(), json!([5, 2.5])).unwrap(),
             "None"
         );
+        let few = Value::from_json(&json!([{"x": 1}]));
+        assert_eq!(run(objects(), few, json!([5, 2.5])).unwrap(), "None");
         for wrong in [json!("5"), json!([1, 2, 3]), json!("a,b")] {
             assert!(run(objects(), reference(), wrong).is_err());
         }

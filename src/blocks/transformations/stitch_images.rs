@@ -69,17 +69,18 @@ struct StitchImages;
 impl Block for StitchImages {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
         let (one, two) = (inputs.image("image1")?, inputs.image("image2")?);
-        let tolerance = inputs.float("max_allowed_reprojection_error")?.abs();
-        let matches = inputs.int("count_of_best_matches_per_query_descriptor")?;
-        if matches == 0 {
+        let number = |name: &str| inputs.value(name).as_f64().map(f64::abs);
+        let tolerance = number("max_allowed_reprojection_error");
+        let matches = number("count_of_best_matches_per_query_descriptor");
+        if matches == Some(0.0) {
             return Err(BlockError::failed(
                 "`count_of_best_matches_per_query_descriptor` must be greater than 0",
             ));
         }
         // Telling whether a look-alike is the only one takes a second one to compare.
-        let stitched = match matches.unsigned_abs() {
-            1 => None,
-            _ => stitch(&one.bgr(), &two.bgr(), tolerance).ok().flatten(),
+        let stitched = match tolerance.zip(matches.filter(|n| *n != 1.0)) {
+            Some((tolerance, _)) => stitch(&one.bgr(), &two.bgr(), tolerance).ok().flatten(),
+            None => None,
         };
         let id = || format!("{} + {}", one.parent().id, two.parent().id);
         let result = stitched.map(|pixels| Image::new(pixels, id().into()));

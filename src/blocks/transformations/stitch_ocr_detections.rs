@@ -117,7 +117,7 @@ pub static V2: BlockSpec = BlockSpec {
     outputs: &[output("ocr_text", &[kind::STRING])],
     batch: &["predictions"],
     engine: ">=1.0.0,<2.0.0",
-    literal_check: Some(check),
+    check: Some(check),
     build: |_, _| Ok(Box::new(StitchOcrDetections { first: false })),
     ..BlockSpec::DEFAULT
 };

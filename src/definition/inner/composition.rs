@@ -41,6 +41,13 @@ fn check_level(
         if !fields.get("name").is_some_and(Json::is_string) {
             return Err(invalid_entry(&at, "it needs a `name` that is text"));
         }
+        let bindings = fields.get("parameter_bindings");
+        if bindings.is_some_and(|bindings| !bindings.is_object() && !bindings.is_null()) {
+            return Err(invalid_entry(
+                &at,
+                "its `parameter_bindings` must be an object",
+            ));
+        }
         *count += 1;
         if depth > limits.depth {
             return Err(too_deep(&at, limits.depth));

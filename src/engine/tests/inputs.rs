@@ -94,8 +94,10 @@ fn batches_are_mandatory_parameters_are_not() {
 #[test]
 fn data_must_be_nested_as_declared() {
     let nested = workflow(&["bbb"], json!([]), &[("x", "$inputs.bbb")]);
+    // Recorded: what is no list at all has another class.
+    let error = run(&nested, &json!({"bbb": 1})).unwrap_err();
+    assert_eq!(error.class, ErrorClass::Assumption);
     for refused in [
-        json!(1),
         json!([1, 2]),
         json!([[1], [2]]),
         json!([[[1]], [2]]),

@@ -10,15 +10,15 @@ use serde_json::{Map, Value as Json};
 
 use super::images::{Place, place};
 use super::key_points;
-use super::scalars::{lax_integer, number, string};
+use super::masks::{has_too_short_outline, masks};
+use super::scalars::{lax_integer, lax_number, number};
 use super::structures::entries;
 use super::{InputOptions, Mismatch, field, inside, read_field, read_optional, want};
 use crate::values::detections::{column, new_id};
-use crate::values::mask::decompress_counts;
-use crate::values::python::to_str;
-use crate::values::{Detections, Mask, Value, polygon};
+use crate::values::python::{to_str, truthy};
+use crate::values::{Detections, Value};
 
-type Row<'a> = &'a Map<String, Json>;
+pub(super) type Row<'a> = &'a Map<String, Json>;
 
 /// Keys that become columns of the same name if the first box has them.
 const OPTIONAL_COLUMNS: &[&str] = &[
@@ -48,7 +48,8 @@ pub(super) fn detections(
 ) -> Result<Value, Mismatch> {
     let object = entries(json)?;
     let given = match field(object, "predictions")? {
-        Json::Array(given) => given,
+        Json::Array(given) => given.as_slice(),
+        none if is_nothing(none) => &[],
         other => return Err(inside("field `predictions`")(want("a list", other))),
     };
     let image = read_field(object, "image", entries)?;
@@ -62,8 +63,8 @@ pub(super) fn detections(
     if rows.is_empty() {
         return empty(image).map(Value::detections);
     }
-    let width = read_field(image, "width", integer)?;
-    let height = read_field(image, "height", integer)?;
+    let width = read_field(image, "width", pixels)?;
+    let height = read_field(image, "height", pixels)?;
     let mut set = boxes(&rows)?;
     set.masks = masks(&rows, width, height, options)?.map(Arc::new);
     set.tracker_id = track_ids(&rows)?.map(Arc::new);
@@ -97,15 +98,27 @@ pub(super) fn each<T>(
         .collect()
 }
 
-fn integer(json: &Json) -> Result<i64, Mismatch> {
-    json.as_i64().ok_or_else(|| want("a whole number", json))
+/// A number of pixels, cut to a whole one; also as text.
+fn pixels(json: &Json) -> Result<i64, Mismatch> {
+    match json {
+        Json::String(_) => lax_integer(json),
+        other => number(other).map(|n| n as i64),
+    }
+}
+
+/// Whether a value counts as none where a list or an object is due.
+fn is_nothing(json: &Json) -> bool {
+    !truthy(&Value::from_json(json))
 }
 
 fn empty(image: &Map<String, Json>) -> Result<Detections, Mismatch> {
-    let width = read_optional(image, "width", integer)?;
-    let height = read_optional(image, "height", integer)?;
+    for name in ["height", "width"] {
+        field(image, name)?;
+    }
+    let width = read_optional(image, "width", pixels)?;
+    let height = read_optional(image, "height", pixels)?;
     let mut set = Detections::default();
-    if width.is_some() || height.is_some() {
+    if let (Some(width), Some(height)) = (width, height) {
         let size = Value::list(vec![height.into(), width.into()]);
         set.metadata.insert(column::IMAGE_DIMENSIONS.into(), size);
     }
@@ -123,10 +136,8 @@ fn boxes(rows: &[Row<'_>]) -> Result<Detections, Mismatch> {
         let (left, top) = (x - w / 2.0, y - h / 2.0);
         Ok([left, top, left + w, top + h])
     })?;
-    let confidence = each(rows, |row| read_field(row, "confidence", number))?;
-    let class_id = each(rows, |row| {
-        read_field(row, "class_id", number).map(|id| id as i64)
-    })?;
+    let confidence = each(rows, |row| read_field(row, "confidence", certainty))?;
+    let class_id = each(rows, |row| read_field(row, "class_id", pixels))?;
     let names = each(rows, |row| read_field(row, "class", name))?;
     let mut set = Detections {
         xyxy: Arc::new(corners),
@@ -138,11 +149,21 @@ fn boxes(rows: &[Row<'_>]) -> Result<Detections, Mismatch> {
     Ok(set)
 }
 
-/// A name, which some senders give as a number.
+/// A confidence, also as text; none of its own is NaN.
+fn certainty(json: &Json) -> Result<f64, Mismatch> {
+    match json {
+        Json::Null => Ok(f64::NAN),
+        other => lax_number(other),
+    }
+}
+
+/// A name, which some senders give as a number and some not at all.
 fn name(json: &Json) -> Result<Value, Mismatch> {
     match json {
         Json::String(name) => Ok(Value::str(name.as_str())),
-        Json::Number(_) | Json::Bool(_) => Ok(Value::str(to_str(&Value::from_json(json)))),
+        Json::Number(_) | Json::Bool(_) | Json::Null => {
+            Ok(Value::str(to_str(&Value::from_json(json))))
+        }
         other => Err(want("text", other)),
     }
 }
@@ -155,23 +176,22 @@ fn track_ids(rows: &[Row<'_>]) -> Result<Option<Vec<i64>>, Mismatch> {
     {
         return Ok(None);
     }
-    each(rows, |row| read_field(row, "tracker_id", lax_integer)).map(Some)
+    each(rows, |row| read_field(row, "tracker_id", pixels)).map(Some)
 }
 
 /// Ids of boxes and of the images that they lie in.
 fn identities(set: &mut Detections, rows: &[Row<'_>], identifier: &str) -> Result<(), Mismatch> {
-    let ids = each(rows, |row| {
-        let given = read_optional(row, column::DETECTION_ID, string)?;
-        Ok(given.map_or_else(|| Value::Str(new_id()), Value::str))
+    let ids = each(rows, |row| match row.contains_key(column::DETECTION_ID) {
+        true => read_field(row, column::DETECTION_ID, name),
+        false => Ok(Value::Str(new_id())),
     })?;
     set.set_column(column::DETECTION_ID, ids);
-    for name in [column::PARENT_ID, column::ROOT_PARENT_ID] {
-        let ids = each(rows, |row| {
-            Ok(Value::str(
-                read_optional(row, name, string)?.unwrap_or(identifier),
-            ))
+    for of in [column::PARENT_ID, column::ROOT_PARENT_ID] {
+        let ids = each(rows, |row| match row.contains_key(of) {
+            true => read_field(row, of, name),
+            false => Ok(Value::str(identifier)),
         })?;
-        set.set_column(name, ids);
+        set.set_column(of, ids);
     }
     for (origin, coordinates, dimensions) in [
         (
@@ -185,7 +205,10 @@ fn identities(set: &mut Detections, rows: &[Row<'_>], identifier: &str) -> Resul
             column::ROOT_PARENT_DIMENSIONS,
         ),
     ] {
-        let places = each(rows, |row| read_optional(row, origin, place))?;
+        let places = each(rows, |row| match row.get(origin) {
+            Some(given) if !is_nothing(given) => read_optional(row, origin, place),
+            _ => Ok(None),
+        })?;
         let Some(places) = places.into_iter().collect::<Option<Vec<Place>>>() else {
             continue;
         };
@@ -197,109 +220,6 @@ fn identities(set: &mut Detections, rows: &[Row<'_>], identifier: &str) -> Resul
         );
     }
     Ok(())
-}
-
-fn has_too_short_outline(row: Row<'_>) -> bool {
-    let short = matches!(row.get("points"), Some(Json::Array(points)) if points.len() < 3);
-    short && run_lengths(row).is_none()
-}
-
-/// Size and counts of the box's run-length mask.
-fn run_lengths<'a>(row: Row<'a>) -> Option<(&'a [Json], &'a Json)> {
-    let rle = row
-        .get("rle")
-        .or_else(|| row.get(column::RLE_MASK))?
-        .as_object()?;
-    Some((rle.get("size")?.as_array()?, rle.get("counts")?))
-}
-
-/// The masks of all boxes; `None` as soon as one has none.
-fn masks(
-    rows: &[Row<'_>],
-    width: i64,
-    height: i64,
-    options: &InputOptions,
-) -> Result<Option<Vec<Mask>>, Mismatch> {
-    let mut masks = Vec::with_capacity(rows.len());
-    for (i, row) in rows.iter().enumerate() {
-        let mask = mask(row, width, height, options).map_err(inside(format!("prediction {i}")))?;
-        match mask {
-            Some(mask) => {
-                options.budget.spend(mask.window_bits().len())?;
-                masks.push(mask);
-            }
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(masks))
-}
-
-fn mask(
-    row: Row<'_>,
-    width: i64,
-    height: i64,
-    options: &InputOptions,
-) -> Result<Option<Mask>, Mismatch> {
-    if let Some((size, counts)) = run_lengths(row)
-        && let Some(mask) = from_run_lengths(size, counts, options)?
-    {
-        let (width, height) = mask_size(width, height, options)?;
-        return Ok(Some(mask.resized(width, height)));
-    }
-    let Some(outline) = row.get("points").and_then(outline) else {
-        return Ok(None);
-    };
-    let (width, height) = mask_size(width, height, options)?;
-    Ok(Some(polygon::filled(&outline, width, height)))
-}
-
-fn mask_size(width: i64, height: i64, options: &InputOptions) -> Result<(usize, usize), Mismatch> {
-    let size = usize::try_from(width)
-        .ok()
-        .zip(usize::try_from(height).ok());
-    size.filter(|&(w, h)| (w as u64).saturating_mul(h as u64) <= options.max_pixels)
-        .ok_or_else(|| {
-            Mismatch::Refused(format!(
-                "a mask of {width} x {height} pixels is not possible, the limit is {} pixels",
-                options.max_pixels
-            ))
-        })
-}
-
-/// The mask in run lengths; `None` if they are none, an error if the mask would be too large.
-fn from_run_lengths(
-    size: &[Json],
-    counts: &Json,
-    options: &InputOptions,
-) -> Result<Option<Mask>, Mismatch> {
-    let (Some(height), Some(width)) = (
-        size.first().and_then(Json::as_i64),
-        size.get(1).and_then(Json::as_i64),
-    ) else {
-        return Ok(None);
-    };
-    let (width, height) = mask_size(width, height, options)?;
-    let counts = match counts {
-        Json::String(text) => decompress_counts(text),
-        Json::Array(counts) => counts
-            .iter()
-            .map(|n| n.as_u64().and_then(|n| u32::try_from(n).ok()))
-            .collect(),
-        _ => None,
-    };
-    Ok(counts.and_then(|counts| Mask::from_rle_counts(width, height, &counts)))
-}
-
-/// At least three points `{x, y}`, rounded.
-fn outline(json: &Json) -> Option<Vec<[i32; 2]>> {
-    let points = json.as_array().filter(|points| points.len() >= 3)?;
-    points
-        .iter()
-        .map(|point| {
-            let round = |axis| Some(point.get(axis)?.as_f64()?.round_ties_even() as i32);
-            Some([round("x")?, round("y")?])
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -364,6 +284,42 @@ mod tests {
             json!({"image": {"width": null, "height": 5}, "predictions": [entry(json!({}))]}),
         ] {
             assert!(detections(&bad, "v", false, &whole).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_the_reference_takes_for_numbers_names_and_nothing() {
+        let size = json!({"width": "80", "height": 60.5});
+        let loose = json!({"confidence": "0.5", "class_id": "3", "class": null, "detection_id": 7,
+                           "parent_id": null, "tracker_id": 1.5, "parent_origin": {}});
+        let json = json!({"image": size, "predictions": [entry(loose)]});
+        let set = detections(&json, "v", false, &InputOptions::default()).unwrap();
+        let d = set.as_detections().unwrap();
+        assert_eq!(d.confidence.as_deref(), Some(&vec![0.5]));
+        assert_eq!(d.class_id.as_deref(), Some(&vec![3]));
+        assert_eq!(d.tracker_id.as_deref(), Some(&vec![1]));
+        let text = |name: &str| to_str(d.cell(name, 0).unwrap());
+        assert_eq!(text(column::CLASS_NAME), "None");
+        assert_eq!(text(column::DETECTION_ID), "7");
+        assert_eq!(text(column::PARENT_ID), "None");
+        assert_eq!(text(column::IMAGE_DIMENSIONS), "[60, 80]");
+        assert!(d.column(column::PARENT_COORDINATES).is_none());
+        let json = json!({"image": {"width": 80, "height": 60}, "predictions": null});
+        assert!(detections(&json, "v", false, &InputOptions::default()).is_ok());
+        let json = json!({"image": {}, "predictions": []});
+        assert!(detections(&json, "v", false, &InputOptions::default()).is_err());
+    }
+
+    #[test]
+    fn outlines_and_key_points_are_whole_or_refused() {
+        for bad in [
+            json!({"points": null}),
+            json!({"points": [[1, 2], [3, 4], [5, 9]]}),
+            json!({"points": [{"x": 1}, {"x": 1}, {"x": 1}]}),
+            json!({"keypoints": null}),
+            json!({"keypoints": [{"x": 1, "y": 2, "confidence": 1, "class_name": "k", "class_id": 0}]}),
+        ] {
+            assert!(read(&[entry(bad.clone())]).is_err(), "{bad}");
         }
     }
 

@@ -40,8 +40,8 @@ pub(super) fn image(
             Some(Arc::new(video))
         }
     };
-    let parent = lineage(facts, "parent_id", "parent_origin")?;
-    let root = lineage(facts, "root_parent_id", "root_parent_origin")?;
+    let parent = lineage(facts, "parent_id", Some(identifier), "parent_origin")?;
+    let root = lineage(facts, "root_parent_id", None, "root_parent_origin")?;
     let (pixels, is_base64) = pixels(text, options)?;
     let (width, height) = (pixels.width, pixels.height);
     options.budget.spend(width * height)?;
@@ -49,7 +49,7 @@ pub(super) fn image(
         (id, Some(place)) => Arc::new(place.of(id)),
         (id, None) => Arc::new(Origin::whole(id, width, height)),
     };
-    let parent = place(parent.unwrap_or_else(|| (identifier.into(), None)));
+    let parent = parent.map_or_else(|| place((identifier.into(), None)), place);
     let root = root.map_or_else(|| parent.clone(), place);
     let mut image = Image::new(pixels, parent.id.clone())
         .with_origins(parent, root)
@@ -147,17 +147,25 @@ pub(super) fn place(json: &Json) -> Result<Place, Mismatch> {
 
 type Lineage = Option<(Arc<str>, Option<Place>)>;
 
-/// An id with its origin; an origin without an id is ignored.
+/// An id, its `default` if none is given, with its origin; an origin without an id is ignored, and an
+/// empty one is none.
 fn lineage(
     facts: &Map<String, Json>,
     id: &'static str,
+    default: Option<&str>,
     origin: &'static str,
 ) -> Result<Lineage, Mismatch> {
     let text = |json: &Json| string(json).map(Arc::from);
-    let Some(id) = read_optional(facts, id, text)? else {
+    let given = read_optional(facts, id, text)?;
+    let Some(id) = given.or_else(|| default.map(Arc::from)) else {
         return Ok(None);
     };
-    Ok(Some((id, read_optional(facts, origin, place)?)))
+    let nothing = |json: &Json| json.as_object().is_some_and(Map::is_empty);
+    let origin = match facts.get(origin).is_some_and(nothing) {
+        true => None,
+        false => read_optional(facts, origin, place)?,
+    };
+    Ok(Some((id, origin)))
 }
 
 pub(super) fn video_metadata(json: &Json) -> Result<VideoMetadata, Mismatch> {
@@ -226,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn lineage_is_taken_with_its_id_only() {
+    fn the_lineage_of_the_root_is_taken_with_its_id_only() {
         let mut json = json!({
             "value": encode_base64(&png()),
             "parent_id": "mother",
@@ -239,8 +247,14 @@ mod tests {
         json["root_parent_id"] = json!("grandmother");
         let image = read(&json, &InputOptions::default()).unwrap();
         assert_eq!((&*image.root().id, image.root().y), ("grandmother", 26));
+        json.as_object_mut().unwrap().remove("parent_id");
+        let image = read(&json, &InputOptions::default()).unwrap();
+        assert_eq!((&*image.parent().id, image.parent().x), ("image.[0]", 5));
         json["parent_origin"] = json!({"offset_x": 5});
         assert!(read(&json, &InputOptions::default()).is_err());
+        json["parent_origin"] = json!({});
+        let image = read(&json, &InputOptions::default()).unwrap();
+        assert_eq!(image.parent().x, 0);
     }
 
     #[test]

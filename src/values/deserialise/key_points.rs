@@ -26,7 +26,7 @@ pub(super) fn columns(set: &mut Detections, rows: &[&Map<String, Json>]) -> Resu
         return Ok(());
     }
     let points = each(rows, |row| match row.get("keypoints") {
-        None | Some(Json::Null) => Ok(Vec::new()),
+        None => Ok(Vec::new()),
         Some(json) => key_points(json).map_err(inside("field `keypoints`")),
     })?;
     let longest = points.iter().map(Vec::len).max().unwrap_or(0);
@@ -77,11 +77,6 @@ fn key_points(json: &Json) -> Result<Vec<KeyPoint>, Mismatch> {
 
 fn key_point(json: &Json) -> Result<KeyPoint, Mismatch> {
     let point = entries(json)?;
-    let name = if point.contains_key("class") {
-        "class"
-    } else {
-        "class_name"
-    };
     Ok(KeyPoint {
         xy: [
             read_field(point, "x", number)?,
@@ -89,9 +84,7 @@ fn key_point(json: &Json) -> Result<KeyPoint, Mismatch> {
         ],
         confidence: read_field(point, "confidence", number)?,
         class_id: read_field(point, "class_id", number)? as i64,
-        class_name: string(point.get(name).ok_or(Mismatch::Missing("class"))?)
-            .map_err(inside("field `class`"))?
-            .to_owned(),
+        class_name: read_field(point, "class", string)?.to_owned(),
     })
 }
 

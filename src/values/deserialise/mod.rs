@@ -7,6 +7,7 @@
 mod detections;
 mod images;
 mod key_points;
+mod masks;
 mod prefetch;
 mod scalars;
 mod structures;

@@ -66,7 +66,13 @@ pub(super) fn credential(json: &Json) -> Result<Value, Mismatch> {
 }
 
 pub(super) fn bytes(json: &Json) -> Result<Value, Mismatch> {
-    Ok(Value::Bytes(decode_base64(string(json)?)?.into()))
+    let text = string(json)?;
+    if !text.is_ascii() {
+        return Err(Mismatch::Refused(
+            "base64 text has ASCII characters only".to_owned(),
+        ));
+    }
+    Ok(Value::Bytes(decode_base64(text)?.into()))
 }
 
 /// ISO-8601 text.
@@ -169,6 +175,7 @@ mod tests {
         assert_eq!(read("@@"), Some(vec![]));
         assert_eq!(read("AQI="), Some(vec![1, 2]));
         assert_eq!(read("AQI"), None);
+        assert_eq!(read("é"), None);
     }
 
     #[test]

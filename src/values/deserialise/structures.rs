@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::scalars::{lax_integer, number};
 use super::{Mismatch, field, inside, read_field, read_optional, want};
 use crate::values::detections::new_id;
+use crate::values::python::truthy;
 use crate::values::{Array, Dict, Value};
 
 fn items(json: &Json) -> Result<&[Json], Mismatch> {
@@ -96,11 +97,7 @@ fn labeled_point(json: &Json) -> Result<Value, Mismatch> {
     };
     number(x)?;
     number(y)?;
-    let positive = match positive {
-        None => true,
-        Some(Json::Bool(b)) => *b,
-        Some(other) => return Err(inside("field `positive`")(want("a boolean", other))),
-    };
+    let positive = positive.is_none_or(|given| truthy(&Value::from_json(given)));
     Ok(Value::dict(Dict::from_iter([
         (Arc::from("x"), Value::from_json(x)),
         (Arc::from("y"), Value::from_json(y)),
@@ -240,9 +237,10 @@ mod tests {
     fn prompt_points_are_positive_unless_told_otherwise() {
         assert_eq!(
             shown(labeled_points(
-                &json!([[1, 2], {"x": 3, "y": 4, "positive": false}])
+                &json!([[1, 2], {"x": 3, "y": 4, "positive": false}, [5, 6, 0]])
             )),
-            "[{'x': 1, 'y': 2, 'positive': True}, {'x': 3, 'y': 4, 'positive': False}]"
+            "[{'x': 1, 'y': 2, 'positive': True}, {'x': 3, 'y': 4, 'positive': False}, \
+             {'x': 5, 'y': 6, 'positive': False}]"
         );
     }
 

@@ -22,9 +22,7 @@ pub(super) fn boxes(model: &str, text: &str, size: [f64; 2]) -> Option<Vec<Named
         "google-gemini" => all(entries(&said?)?, |entry| gemini(entry, size)),
         "openai" => uploaded(&said?, size, openai_size(size)),
         "anthropic-claude" => uploaded(&said?, size, claude_size(size)),
-        "spacexai" => all(entries(&said?)?, |entry| {
-            scaled(entry, &["box_2d"], [100.0, 100.0], size)
-        }),
+        "spacexai" => all(entries(&said?)?, |entry| scaled(entry, [100.0; 2], size)),
         "qwen" | "zai" | "zai-flash" => {
             some(&said?, &["box_2d", "bbox_2d"], |entry| qwen(entry, size))
         }
@@ -144,9 +142,11 @@ fn gemini(entry: &Dict, size: [f64; 2]) -> Option<Named> {
     ))
 }
 
-fn scaled(entry: &Dict, keys: &[&str], range: [f64; 2], size: [f64; 2]) -> Option<Named> {
-    let key = keys.iter().find(|key| entry.contains_key(**key))?;
-    let xyxy = to_pixels(four(entry, key)?, range, size, true);
+/// A `box_2d` whose numbers may be written as text.
+fn scaled(entry: &Dict, range: [f64; 2], size: [f64; 2]) -> Option<Named> {
+    let sides = entry.get("box_2d")?.as_slice()?;
+    let sides: Vec<f64> = sides.iter().map(answer::number).collect::<Option<_>>()?;
+    let xyxy = to_pixels(sides.try_into().ok()?, range, size, true);
     Some(named(
         xyxy,
         text_under(entry, GEMINI_CLASS),
@@ -164,14 +164,15 @@ fn uploaded(said: &Value, size: [f64; 2], upload: [f64; 2]) -> Option<Vec<Named>
             Some(named(xyxy, class, confidence(entry)?))
         });
     }
-    all(entries, |entry| scaled(entry, &["box_2d"], upload, size))
+    all(entries, |entry| scaled(entry, upload, size))
 }
 
 fn qwen(entry: &Dict, size: [f64; 2]) -> Option<Named> {
-    let mut found = scaled(entry, &["box_2d", "bbox_2d"], [1000.0; 2], size)?;
-    found.class = text_under(entry, &["label", "description", "class_name", "class"]);
-    found.confidence = 1.0;
-    Some(found)
+    let keys = ["box_2d", "bbox_2d"];
+    let key = keys.iter().find(|key| entry.contains_key(**key))?;
+    let xyxy = to_pixels(four(entry, key)?, [1000.0; 2], size, true);
+    let class = text_under(entry, &["label", "description", "class_name", "class"]);
+    Some(named(xyxy, class, 1.0))
 }
 
 fn muse(entry: &Dict, size: [f64; 2]) -> Option<Named> {
@@ -254,6 +255,9 @@ mod tests {
             ),
             "cat [17, 24, 80, 96]"
         );
+        let text = r#"[{"box_2d": ["10", 20, "50", 80], "label": "cat"}]"#;
+        assert_eq!(found("openai", text), "cat [10, 20, 50, 80]");
+        assert_eq!(found("google-gemini", text), "-");
     }
 
     #[test]
@@ -264,6 +268,10 @@ mod tests {
             found("zai", text),
             "yak [0, 0, 160, 120]; unknown [2, 1, 3, 2]"
         );
+        // What it says of its confidence is not read.
+        let unsure = r#"[{"box_2d": [10, 10, 20, 20], "confidence": "high"}]"#;
+        assert_eq!(found("qwen", unsure), "unknown [2, 1, 3, 2]");
+        assert_eq!(found("spacexai", unsure), "-");
         assert_eq!(found("zai", r#"[{"label": "cat"}]"#), "");
         assert_eq!(found("spacexai", r#"[{"label": "cat"}]"#), "-");
         assert_eq!(

@@ -1,6 +1,7 @@
 //! Boxes as Florence-2 writes them, in pixels, one form for each task.
 
 use super::Named;
+use crate::blocks::formatters::answer;
 use crate::values::{Value, python};
 
 /// The boxes in an answer; `None` if it cannot be understood.
@@ -17,10 +18,18 @@ pub(super) fn boxes(answer: &Value, task: &str) -> Option<Vec<Named>> {
     if labels.is_some_and(|labels| labels.len() != shapes.len()) {
         return None;
     }
+    let open_set = matches!(
+        task,
+        "object-detection" | "phrase-grounded-object-detection"
+    );
     let shape = |(row, shape): (usize, &Value)| {
+        // Ids of an open set are made of the text, so there must be one.
+        if open_set && labels.is_some_and(|labels| labels[row].as_str().is_none()) {
+            return None;
+        }
         let class = labels.map_or("roi".into(), |labels| python::to_str(&labels[row]));
         let class_id = match task {
-            "object-detection" | "phrase-grounded-object-detection" => Some(id_of(&class)),
+            _ if open_set => Some(id_of(&class)),
             "open-vocabulary-object-detection" => None,
             _ => Some(0),
         };
@@ -42,7 +51,9 @@ pub(super) fn boxes(answer: &Value, task: &str) -> Option<Vec<Named>> {
 /// So many numbers, as the reference's 32-bit floats.
 fn numbers<const N: usize>(value: &Value) -> Option<[f64; N]> {
     let list = value.as_slice()?;
-    let numbers = list.iter().map(|x| x.as_f64().map(|x| f64::from(x as f32)));
+    let numbers = list
+        .iter()
+        .map(|x| answer::number(x).map(|x| f64::from(x as f32)));
     numbers.collect::<Option<Vec<_>>>()?.try_into().ok()
 }
 
@@ -187,6 +198,12 @@ mod tests {
         assert_eq!(
             found("object-detection", json!({"bboxes": [], "labels": []})),
             ""
+        );
+        let unnamed = json!({"bboxes": [["1", 2, 3, 4]], "labels": [null]});
+        assert_eq!(found("object-detection", unnamed.clone()), "-");
+        assert_eq!(
+            found("object-detection-and-caption", unnamed),
+            "None Some(0) [1.0, 2.0, 3.0, 4.0]"
         );
     }
 }

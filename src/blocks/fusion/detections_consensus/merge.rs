@@ -59,6 +59,12 @@ impl Mode {
     }
 }
 
+fn lacks(row: usize, name: &str) -> BlockError {
+    BlockError::failed(format!(
+        "box {row} has no `{name}`, without which boxes cannot be joined"
+    ))
+}
+
 /// One row of one model's boxes.
 pub(super) struct Member {
     pub(super) id: Arc<str>,
@@ -71,15 +77,8 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn of(set: &Arc<Detections>, row: usize) -> Result<Self, BlockError> {
-        let lacks = |name: &str| {
-            BlockError::failed(format!(
-                "box {row} has no `{name}`, without which boxes cannot be joined"
-            ))
-        };
+        let lacks = |name: &str| lacks(row, name);
         let cell = |name: &str| set.cell(name, row).ok_or_else(|| lacks(name));
-        for name in KEPT {
-            cell(name)?;
-        }
         let class_id = set.class_id.as_ref().ok_or_else(|| lacks("class_id"))?;
         let confidence = set.confidence.as_ref().ok_or_else(|| lacks("confidence"))?;
         Ok(Self {
@@ -90,6 +89,24 @@ impl Member {
             set: set.clone(),
             row,
         })
+    }
+
+    /// Whether it has everything that a merged box takes over, and the columns of its group's first.
+    fn check(&self, first: &Self) -> Result<(), BlockError> {
+        let there = |name: &str| self.set.cell(name, self.row).is_some();
+        if let Some(name) = KEPT.iter().find(|name| !there(name)) {
+            return Err(lacks(self.row, name));
+        }
+        let (a, b) = (&self.set, &first.set);
+        let one_sided = a.data.keys().find(|name| !b.data.contains_key(*name));
+        let one_sided = one_sided.or_else(|| b.data.keys().find(|n| !a.data.contains_key(*n)));
+        let tracked = (a.tracker_id.is_some() != b.tracker_id.is_some()).then_some("tracker_id");
+        match one_sided.map(|name| &**name).or(tracked) {
+            Some(name) => Err(BlockError::failed(format!(
+                "boxes with and without `{name}` cannot be joined"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn xyxy(&self) -> [f64; 4] {
@@ -120,8 +137,12 @@ pub(super) struct Merging {
 
 impl Merging {
     /// The members (at least one) as one box.
-    pub(super) fn merge(&self, members: &[Member]) -> Merged {
+    ///
+    /// # Errors
+    /// If a member lacks what the box needs, or has other columns than the first.
+    pub(super) fn merge(&self, members: &[Member]) -> Result<Merged, BlockError> {
         let first = &members[0];
+        members.iter().try_for_each(|member| member.check(first))?;
         let decisive = match self.confidence {
             Mode::Average => most_frequent(members),
             mode => mode.extreme(members, |m| m.confidence),
@@ -138,7 +159,7 @@ impl Merging {
             known => known,
         };
         let scales = [column::SCALING_TO_PARENT, column::SCALING_TO_ROOT].map(scale);
-        Merged {
+        Ok(Merged {
             xyxy: match &mask {
                 Some(mask) => mask_sets::inner_box(mask),
                 None => self.place(members),
@@ -148,7 +169,7 @@ impl Merging {
             class_id: decisive.class_id,
             confidence: self.confidence.of_numbers(&confidences),
             kept: KEPT.map(cell).into_iter().chain(scales).collect(),
-        }
+        })
     }
 
     fn place(&self, members: &[Member]) -> [f64; 4] {
@@ -188,20 +209,21 @@ fn most_frequent(members: &[Member]) -> Option<&Member> {
 }
 
 /// The merged boxes as one set.
-pub(super) fn joined(rows: Vec<Merged>) -> Detections {
+///
+/// # Errors
+/// If some have masks and others have none.
+pub(super) fn joined(rows: Vec<Merged>) -> Result<Detections, BlockError> {
     let Some(first) = rows.first() else {
-        return Detections::empty();
+        return Ok(Detections::empty());
     };
     let names: Vec<&'static str> = first.kept.iter().map(|(name, _)| *name).collect();
-    let model = rows.iter().find_map(|row| row.mask.clone());
-    let masks = model.map(|model| {
-        let mask = |row: &Merged| {
-            row.mask
-                .clone()
-                .unwrap_or(Mask::empty(model.width(), model.height()))
-        };
-        Arc::new(rows.iter().map(mask).collect())
-    });
+    let masks: Vec<Mask> = rows.iter().filter_map(|row| row.mask.clone()).collect();
+    if !masks.is_empty() && masks.len() < rows.len() {
+        return Err(BlockError::failed(
+            "some joined boxes have a mask and others have none",
+        ));
+    }
+    let masks = (!masks.is_empty()).then(|| Arc::new(masks));
     let mut set = Detections {
         xyxy: Arc::new(rows.iter().map(|r| r.xyxy).collect()),
         masks,
@@ -221,5 +243,5 @@ pub(super) fn joined(rows: Vec<Merged>) -> Detections {
         rows.iter().map(|_| new_id().into()).collect(),
     );
     set.fill_column(column::PREDICTION_TYPE, "object-detection".into());
-    set
+    Ok(set)
 }

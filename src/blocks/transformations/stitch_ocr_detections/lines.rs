@@ -163,7 +163,11 @@ pub(super) fn by_gaps(
     }
     order(&mut lines, direction, Glyph::y);
     for line in &mut lines {
-        sort_by(line, direction.is_backward(), Glyph::x);
+        sort_by(line, false, Glyph::x);
+        // Backward is the forward order turned round, so equals stand turned round too.
+        if direction.is_backward() {
+            line.reverse();
+        }
     }
     let gaps = lines
         .iter()
@@ -291,6 +295,18 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equals_stand_turned_round_in_a_backward_line() {
+        let glyph = |text: &'static str, x: f64| Glyph {
+            text: text.into(),
+            sides: [x, 0.0, x + 10.0, 10.0],
+        };
+        let glyphs = || vec![glyph("a", 0.0), glyph("b", 12.0), glyph("c", 12.0)];
+        let forward = by_gaps(glyphs(), Direction::LeftToRight, "", 1.0);
+        let backward = by_gaps(glyphs(), Direction::RightToLeft, "", 1.0);
+        assert_eq!((&*forward, &*backward), ("abc", "cba"));
+    }
 
     #[test]
     fn gaps_of_two_kinds_are_told_apart() {

@@ -318,6 +318,7 @@ fn entries_that_are_no_inner_workflows_are_refused() {
         inner("s", &json!("text"), json!({})),
         inner("s", &empty, json!({"b": "$inputs.b"})),
         inner("s", &with_text, json!({"b": "$inputs.b"})),
+        inner("s", &plain(), json!(["$inputs.b"])),
         unnamed,
     ] {
         assert_eq!(of(entry.clone()), invalid, "{entry}");
