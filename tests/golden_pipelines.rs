@@ -1,18 +1,18 @@
 //! Whole pipelines on recorded clips, frame by frame against what the reference's video pipeline
 //! answered: same boxes and classes, the same identities, the same counts.
 
+#[path = "support/streams.rs"]
+mod streams;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace::blocks::Services;
-use millrace::definitions::DefinitionStamp;
-use millrace::engine::{Engine, Run, RuntimeInputs};
+use millrace::engine::Run;
 use millrace::models::{ModelStore, RuntimeSettings};
 use millrace::plan::Plan;
-use millrace::sources::{Source, SourceSpec};
-use millrace::streams::{Replacement, Stream, StreamSpec};
-use millrace::values::deserialise::InputOptions;
+use millrace::sources::SourceSpec;
 use millrace::values::{Detections, Value};
 use serde_json::{Value as Json, json};
 
@@ -30,26 +30,13 @@ fn run_clip(definition: &Json, clip: &str) -> Vec<HashMap<String, Value>> {
     );
     services.models = Arc::new(models.expect("the fixture models open"));
     let plan = Arc::new(Plan::compile(definition).expect("a sound definition"));
-    let engine =
-        Engine::new(plan.clone(), services.clone(), InputOptions::default()).expect("an engine");
     let path = fixtures().join("video").join(clip);
     let uri = path
         .to_str()
         .expect("a plain path")
         .parse()
         .expect("a source");
-    let source = Source::open(SourceSpec::new(uri)).expect("the clip opens");
-    let stream = Stream::start(StreamSpec {
-        source,
-        definition: Replacement {
-            engine,
-            provenance: DefinitionStamp::inline(definition, services.clock.now()).into(),
-            image_input: "image".into(),
-        },
-        parameters: RuntimeInputs::new(),
-        clock: services.clock.clone(),
-    })
-    .expect("threads");
+    let stream = streams::start(&services, definition, plan.clone(), SourceSpec::new(uri));
     let mut frames = Vec::new();
     for result in stream.results() {
         let run: Run = result.run.expect("the workflow runs");

@@ -5,19 +5,19 @@
 //! overload -- --nocapture` runs for so many seconds.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "support/streams.rs"]
+mod streams;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use millrace::blocks::Services;
-use millrace::definitions::DefinitionStamp;
-use millrace::engine::{Engine, RuntimeInputs};
 use millrace::models::{ModelStore, RuntimeSettings};
 use millrace::plan::Plan;
-use millrace::sources::{Source, SourceSpec};
-use millrace::streams::{Replacement, Snapshot, Stream, StreamSpec};
-use millrace::values::deserialise::InputOptions;
+use millrace::sources::SourceSpec;
+use millrace::streams::{Snapshot, Stream};
 use millrace::values::{Image, Matrix};
 use serde_json::{Value as Json, json};
 
@@ -76,20 +76,8 @@ fn definition(times: usize) -> Json {
 fn start(services: &Services, definition: &Json) -> Stream {
     let uri = format!("videotestsrc://?size=640x360&fps={FPS}&pattern=ball");
     let spec = SourceSpec::new(uri.parse().unwrap());
-    let source = Source::open_with_clock(spec, services.clock.clone()).unwrap();
     let plan = Arc::new(Plan::compile(definition).unwrap());
-    let engine = Engine::new(plan, services.clone(), InputOptions::default()).unwrap();
-    Stream::start(StreamSpec {
-        source,
-        definition: Replacement {
-            engine,
-            provenance: DefinitionStamp::inline(definition, services.clock.now()).into(),
-            image_input: "image".into(),
-        },
-        parameters: RuntimeInputs::new(),
-        clock: services.clock.clone(),
-    })
-    .unwrap()
+    streams::start(services, definition, plan, spec)
 }
 
 /// Ages of the results of a stream when they came, after the warm-up, and its figures at the end.

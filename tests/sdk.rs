@@ -4,21 +4,20 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on ends
 
+#[path = "support/sdk.rs"]
+mod client;
+#[path = "support/picture_host.rs"]
+mod picture_host;
 #[path = "support/platform.rs"]
 mod platform;
 #[path = "support/server.rs"]
 mod server;
 mod support;
 
-use std::net::SocketAddr;
-use std::process::Command;
-
 use platform::Platform;
 use serde_json::{Value as Json, json};
 use server::Server;
 use support::rtsp_server::{CameraClip, RtspServer, Setup};
-
-const PYTHON: &str = ".cache/sdk/bin/python";
 
 fn tagged(tag: &str) -> Json {
     json!({
@@ -39,29 +38,13 @@ fn detecting() -> Json {
     recorded["request"]["body"]["specification"].clone()
 }
 
-/// Serves one picture.
-fn picture_host() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
+/// A small gray picture.
+fn png() -> Vec<u8> {
     let mut png = std::io::Cursor::new(Vec::new());
     image::RgbImage::from_pixel(64, 48, image::Rgb([90; 3]))
         .write_to(&mut png, image::ImageFormat::Png)
         .unwrap();
-    let png = png.into_inner();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let picture = axum::routing::get(move || async move { png.clone() });
-            let router = axum::Router::new().route("/picture.png", picture);
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            axum::serve(listener, router).await.unwrap();
-        });
-    });
-    address
+    png.into_inner()
 }
 
 #[test]
@@ -85,7 +68,7 @@ fn every_call_of_the_client_gets_what_it_expects() {
     );
     let folder = tempfile::tempdir().unwrap();
     let picture = folder.path().join("picture.jpg");
-    let host = format!("http://{}", picture_host());
+    let host = format!("http://{}", picture_host::serve("/picture.png", png()));
     let steps = run("calls.py", &server, &[&host, picture.to_str().unwrap()]);
     assert!(steps >= 30, "{steps} steps");
 }
@@ -104,27 +87,13 @@ fn a_pipeline_on_a_camera_is_started_consumed_paused_and_ended_by_the_client() {
 
 /// Runs a script with the client; answers how many steps it took.
 fn run(script: &str, server: &Server, arguments: &[&str]) -> usize {
-    let root = std::env::current_dir().unwrap();
-    let python = root.join(PYTHON);
-    assert!(
-        python.exists(),
-        "inference_sdk is not installed: run scripts/setup.sh --test"
-    );
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(python)
-        .arg(root.join("tests/sdk").join(script))
+    let output = client::script(&format!("sdk/{script}"))
         .arg(server.url(""))
         .args(arguments)
         // Profiles are written into the folder in which the client runs.
         .current_dir(folder.path())
-        .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .unwrap();
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    println!("{out}");
-    assert!(output.status.success(), "{err}");
-    out.lines().filter(|line| line.starts_with("ok ")).count()
+    client::steps(&output)
 }

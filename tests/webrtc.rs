@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on ends
 
+#[path = "support/sdk.rs"]
+mod client;
 #[path = "support/platform.rs"]
 mod platform;
 #[path = "support/server.rs"]
@@ -15,7 +17,7 @@ mod support;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use platform::Platform;
@@ -24,8 +26,6 @@ use server::Server;
 use support::clips::{SHAPES_ABSOLUTE, changed_copy};
 use support::http_camera::{Answer, HttpCamera};
 use support::rtsp_server::{CameraClip, RtspServer, Setup};
-
-const PYTHON: &str = ".cache/sdk/bin/python";
 
 /// An offer as aiortc writes it, for channels only.
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
@@ -63,17 +63,9 @@ fn request(sdp: &str) -> Json {
 
 /// Starts a scenario of the script.
 fn start(server: &Server, scenario: &str, arguments: &[&str]) -> Child {
-    let root = std::env::current_dir().unwrap();
-    let python = root.join(PYTHON);
-    assert!(
-        python.exists(),
-        "inference_sdk is not installed: run scripts/setup.sh --test"
-    );
-    Command::new(python)
-        .arg(root.join("tests/webrtc/sessions.py"))
+    client::script("webrtc/sessions.py")
         .args([&server.url(""), scenario])
         .args(arguments)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -82,17 +74,8 @@ fn start(server: &Server, scenario: &str, arguments: &[&str]) -> Child {
 
 /// Runs a scenario to its end; answers how many things were as expected.
 fn run(server: &Server, scenario: &str, arguments: &[&str]) -> usize {
-    let output = start(server, scenario, arguments)
-        .wait_with_output()
-        .unwrap();
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    println!("{out}");
-    assert!(output.status.success(), "{err}");
-    assert!(out.ends_with("done\n"), "{out}{err}");
-    out.lines().filter(|line| line.starts_with("ok ")).count()
+    let output = start(server, scenario, arguments).wait_with_output();
+    client::steps(&output.unwrap())
 }
 
 struct Client {

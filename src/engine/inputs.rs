@@ -125,6 +125,7 @@ impl InputReader {
         }
         let mut run = Run::new(plan, batch_size);
         let options = self.options.with_images_of(images_of(plan, inputs));
+        let options = options.for_one_run();
         for (at, def) in plan.inputs().iter().enumerate() {
             let given = inputs.get(&*def.name).filter(|_| def.is_declared());
             if def.is_scalar() {

@@ -39,6 +39,9 @@ pub enum GeometryError {
     /// A zone that ends left of or above the image.
     #[error("the zone lies outside the image: its coordinates are negative")]
     NegativeZone,
+    /// Zones that take too long to draw.
+    #[error("the zones are too large together; keep their points near the image")]
+    LargeZones,
     /// A list that is neither points nor polygons.
     #[error("a zone must be a list of points or a list of such lists, all nested alike")]
     UnevenNesting,

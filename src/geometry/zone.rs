@@ -10,6 +10,9 @@ use crate::values::{Value, polygon};
 /// Canvas side beyond which a polygon is cut off: no image is that large.
 const MAX_SIDE: f64 = 16_384.0;
 
+/// Pixels that the canvases of several zones may have in all: drawing more takes many seconds.
+const MAX_PIXELS: f64 = 32.0 * MAX_SIDE * MAX_SIDE;
+
 /// A drawn polygon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Zone {
@@ -25,11 +28,7 @@ impl Zone {
         if points.len() < 3 {
             return Err(GeometryError::TooFewPoints(points.len()));
         }
-        let side = |axis: usize| {
-            let far = points.iter().map(|p| p[axis]).fold(f64::MIN, f64::max);
-            (far + 2.0).trunc().min(MAX_SIDE)
-        };
-        let (width, height) = (side(0), side(1));
+        let [width, height] = canvas(points);
         if width < 0.0 || height < 0.0 {
             return Err(GeometryError::NegativeZone);
         }
@@ -93,11 +92,28 @@ impl Zone {
             2 => Ok(vec![Self::from_value(value)?]),
             3 => {
                 let polygons = value.as_slice().unwrap_or_default();
+                let mut pixels = 0.0;
+                // What is no polygon is told when it is read.
+                for points in polygons.iter().flat_map(super::points) {
+                    let [width, height] = canvas(&points);
+                    pixels += width.max(0.0) * height.max(0.0);
+                }
+                if pixels > MAX_PIXELS {
+                    return Err(GeometryError::LargeZones);
+                }
                 polygons.iter().map(Self::from_value).collect()
             }
             _ => Err(GeometryError::UnevenNesting),
         }
     }
+}
+
+/// Width and height of the canvas that a polygon is drawn on.
+fn canvas(points: &[[f64; 2]]) -> [f64; 2] {
+    [0, 1].map(|axis| {
+        let far = points.iter().map(|p| p[axis]).fold(f64::MIN, f64::max);
+        (far + 2.0).trunc().min(MAX_SIDE)
+    })
 }
 
 /// Depth of nested lists, which must be the same everywhere.
@@ -181,5 +197,23 @@ mod tests {
             read(json!([[-9, -9], [-5, -9], [-5, -5]])),
             Err(GeometryError::NegativeZone)
         );
+    }
+
+    #[test]
+    fn many_far_zones_are_refused_before_they_are_drawn() {
+        let zones = |count: usize, far: f64| {
+            let zone = json!([[0, 0], [far, 0], [far, far]]);
+            Zone::all_from_value(&Value::from_json(&json!(vec![zone; count])))
+        };
+        assert_eq!(zones(1000, 50.0).unwrap().len(), 1000);
+        assert_eq!(zones(40, 1e9), Err(GeometryError::LargeZones));
+    }
+
+    #[test]
+    fn a_zone_that_begins_far_outside_is_drawn_at_once() {
+        let points = [[-1e9, -1e9], [30.0, -1e9], [30.0, 20.0], [-1e9, 20.0]];
+        let zone = Zone::from_polygon(&points).unwrap();
+        assert!(zone.contains([0.0, 0.0]) && zone.contains([30.0, 20.0]));
+        assert!(!zone.contains([31.0, 20.0]) && !zone.contains([30.0, 21.0]));
     }
 }

@@ -8,6 +8,7 @@ use opencv::core::{Mat, MatTrait, Point, Rect, Size, Vector};
 use opencv::imgproc::{self, FONT_HERSHEY_SIMPLEX, LINE_4, LINE_8, LINE_AA};
 
 use super::{Color, Pixel, view_mask, view_mut};
+use crate::values::polygon::{FARTHEST, drawn_at};
 use crate::values::{Mask, Matrix};
 
 /// Thickness that stands for a filled shape.
@@ -52,10 +53,10 @@ impl<'a> Canvas<'a> {
     }
 
     fn point(&self, [x, y]: Pixel) -> Point {
-        Point::new(
+        drawn_at([
             x.saturating_sub(self.origin[0]),
             y.saturating_sub(self.origin[1]),
-        )
+        ])
     }
 
     fn points(&self, points: &[Pixel]) -> Vector<Point> {
@@ -141,7 +142,7 @@ impl<'a> Canvas<'a> {
         imgproc::circle(
             &mut self.mat,
             center,
-            radius,
+            radius.min(FARTHEST),
             color.scalar(),
             thickness,
             LINE_8,
@@ -160,7 +161,7 @@ impl<'a> Canvas<'a> {
         thin: bool,
     ) -> opencv::Result<()> {
         let center = self.point(center);
-        let axes = Size::new(axes[0], axes[1]);
+        let axes = Size::new(axes[0].min(FARTHEST), axes[1].min(FARTHEST));
         let line_type = if thin { LINE_4 } else { LINE_8 };
         imgproc::ellipse(
             &mut self.mat,

@@ -29,6 +29,9 @@ pub type Pixel = [i32; 2];
 /// A rectangle `[x, y, width, height]` that lies inside an image.
 pub type Region = [usize; 4];
 
+/// Pixels that one step may make of one image: more would fill the memory rather than serve a model.
+pub const MOST_PIXELS: usize = 300_000_000;
+
 /// Keeps OpenCV from starting threads of its own; repeated calls do nothing.
 fn single_thread() {
     static ONCE: Once = Once::new();
@@ -141,14 +144,35 @@ pub fn resized(
     })
 }
 
-/// Drops the fraction of a coordinate; what does not fit is cut to the range of `i32`.
+/// Farthest coordinate and longest side that drawing works with: far beyond every image, and sums of
+/// several of them are still numbers of 32 bits.
+const LIMIT: i64 = 1 << 28;
+
+/// A coordinate with its fraction dropped, at most [`LIMIT`] away; NaN is 0.
 pub fn trunc(x: f64) -> i32 {
-    x as i32
+    pixels(x as i64)
 }
 
-/// A whole number of pixels as OpenCV takes it, cut to the range of `i32`.
+/// A whole number of pixels as OpenCV takes it, at most [`LIMIT`] either way.
 pub fn pixels(n: i64) -> i32 {
-    n.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
+    n.clamp(-LIMIT, LIMIT) as i32
+}
+
+/// Widest neighbourhood of a filter: time and memory that a filter takes grow with it.
+const WIDEST_KERNEL: i64 = 1024;
+
+/// The side of a filter's neighbourhood, in pixels.
+///
+/// # Errors
+/// If it is wider than any picture needs.
+pub fn kernel(side: i64) -> opencv::Result<i32> {
+    match side {
+        ..=WIDEST_KERNEL => Ok(pixels(side)),
+        _ => Err(opencv::Error::new(
+            opencv::core::StsOutOfRange,
+            format!("a kernel has at most {WIDEST_KERNEL} pixels, not {side}"),
+        )),
+    }
 }
 
 /// The box `[x1, y1, x2, y2]` with its fractions dropped.

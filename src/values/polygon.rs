@@ -9,6 +9,15 @@ use opencv::imgproc::{self, CHAIN_APPROX_SIMPLE, RETR_TREE};
 
 use super::{Mask, Value};
 
+/// Farthest place from the first pixel, in either direction, that is handed to OpenCV for drawing. It goes
+/// through all rows between a shape and the picture, and any farther shape would take seconds.
+pub const FARTHEST: i32 = 1 << 22;
+
+/// The point that stands for `[x, y]` in a drawing: the same one, or the nearest within [`FARTHEST`].
+pub fn drawn_at([x, y]: [i32; 2]) -> Point {
+    Point::new(x.clamp(-FARTHEST, FARTHEST), y.clamp(-FARTHEST, FARTHEST))
+}
+
 /// All outlines of a mask, outer and inner, in OpenCV's order; straight runs have only their ends.
 pub fn outlines(mask: &Mask) -> Vec<Vec<[i64; 2]>> {
     match border::only_outline(mask) {

@@ -7,17 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace::blocks::Services;
-use millrace::definitions::DefinitionStamp;
 use millrace::delivery::outbox::OutboxSettings;
 use millrace::delivery::{Dispatcher, Settings};
-use millrace::engine::{Engine, RuntimeInputs};
 use millrace::plan::Plan;
-use millrace::sources::{Source, SourceSpec};
-use millrace::streams::{Replacement, Stream, StreamSpec};
-use millrace::values::deserialise::InputOptions;
+use millrace::sources::SourceSpec;
+use millrace::streams::Stream;
 use serde_json::{Value as Json, json};
 
 use super::receiver::{Receiver, Reply};
+use super::streams;
 
 const STREAMS: usize = 2;
 /// Frames of each, at their own speed.
@@ -66,20 +64,8 @@ fn start(services: &Services, form: Form, name: usize) -> Stream {
     let uri = format!("videotestsrc://?size=320x240&fps={FPS}&frames={FRAMES}&live=true");
     let mut spec = SourceSpec::new(uri.parse().unwrap());
     spec.video_identifier = Some(format!("camera {name}").into());
-    let source = Source::open_with_clock(spec, services.clock.clone()).unwrap();
     let plan = Arc::new(Plan::compile(definition).unwrap());
-    let engine = Engine::new(plan, services.clone(), InputOptions::default()).unwrap();
-    Stream::start(StreamSpec {
-        source,
-        definition: Replacement {
-            engine,
-            provenance: DefinitionStamp::inline(definition, services.clock.now()).into(),
-            image_input: "image".into(),
-        },
-        parameters: RuntimeInputs::new(),
-        clock: services.clock.clone(),
-    })
-    .unwrap()
+    streams::start(services, definition, plan, spec)
 }
 
 /// Times that the frames of all streams took, from the decoder to the end of the last stage.

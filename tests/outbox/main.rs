@@ -6,6 +6,8 @@
 #[allow(dead_code)]
 #[path = "../support/receiver.rs"]
 mod receiver;
+#[path = "../support/streams.rs"]
+mod streams;
 
 mod command;
 mod disk;

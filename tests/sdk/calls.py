@@ -169,3 +169,5 @@ refused(
         images={"image": path},
     ),
 )
+
+print("done", flush=True)

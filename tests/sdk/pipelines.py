@@ -83,3 +83,5 @@ except HTTPCallErrorError as error:
     check("unknown afterwards", error.status_code == 404, error)
 else:
     sys.exit("the status of a pipeline that is gone was told")
+
+print("done", flush=True)

@@ -36,6 +36,7 @@ impl Server {
             .env("API_BASE_URL", "http://127.0.0.1:9")
             .env("ROBOFLOW_API_HOST", "http://127.0.0.1:9")
             .env("MODEL_CACHE_DIR", cache.path())
+            .env("XDG_STATE_HOME", cache.path().join("state"))
             .envs(env.iter().copied())
             .stderr(Stdio::piped())
             .stdout(Stdio::null());

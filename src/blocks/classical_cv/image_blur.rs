@@ -17,7 +17,7 @@ use opencv::imgproc;
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
 };
-use crate::imaging::{self, pixels};
+use crate::imaging;
 use crate::row;
 use crate::values::{Matrix, kind};
 
@@ -55,7 +55,7 @@ struct ImageBlur;
 impl Block for ImageBlur {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
         let image = inputs.image("image")?;
-        let kernel = pixels(inputs.int("kernel_size")?);
+        let kernel = imaging::kernel(inputs.int("kernel_size")?)?;
         let blurred = blurred(image.pixels(), inputs.text("blur_type")?, kernel)?;
         Ok(Output::One(row![image.with_pixels(blurred)]))
     }

@@ -62,7 +62,7 @@ impl Block for RateLimiter {
         let last = self.passes.get(cx.stream, LastPass::default);
         let passes = match video_micros(inputs, cx) {
             Some(now) => pass(&mut last.video, now, |last| {
-                (now - last) as f64 / 1e6 >= cooldown
+                now.saturating_sub(last) as f64 / 1e6 >= cooldown
             }),
             None => {
                 let now = cx.services.clock.monotonic();

@@ -13,7 +13,8 @@
 //!
 //! # Edge cases
 //! An embedding of zeros has no similarity: z-score 0, percentile 0.5, no outlier, and nothing is
-//! remembered of it. The first embedding and the first similarity never stand in a sliding window.
+//! remembered of it. The first embedding and the first similarity never stand in a sliding window, which
+//! is as long as that of `identify_outliers` at most.
 
 mod statistics;
 

@@ -10,7 +10,7 @@
 //!
 //! # Edge cases
 //! While warming up the percentile is 0.5 and nothing is an outlier. An embedding of another length
-//! than those before fails the step.
+//! than those before fails the step, as does a window of more than [`LONGEST`].
 
 use std::collections::VecDeque;
 
@@ -94,9 +94,17 @@ impl Block for IdentifyOutliers {
     }
 }
 
+/// Longest window: each call looks at all of it.
+const LONGEST: i64 = 10_000;
+
 /// The number of embeddings that are remembered.
 pub(super) fn window_size(inputs: &Inputs<'_>) -> Result<usize, BlockError> {
-    Ok(usize::try_from(inputs.int("window_size")?).unwrap_or(0))
+    match inputs.int("window_size")? {
+        n if n > LONGEST => Err(BlockError::failed(format!(
+            "`window_size` must be at most {LONGEST}, got {n}"
+        ))),
+        n => Ok(usize::try_from(n).unwrap_or(0)),
+    }
 }
 
 /// Embeddings of one stream have one length.

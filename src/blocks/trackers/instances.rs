@@ -4,6 +4,9 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::values::Detections;
 
+/// Most ids that are remembered, whatever a definition asks for.
+const MOST: usize = 1 << 20;
+
 /// The ids seen last, oldest first out.
 #[derive(Debug)]
 pub struct SeenIds {
@@ -13,12 +16,12 @@ pub struct SeenIds {
 }
 
 impl SeenIds {
-    /// A memory of `size` ids, at least one.
+    /// A memory of `size` ids, at least one and at most a million or so.
     pub fn new(size: i64) -> Self {
         Self {
             order: VecDeque::new(),
             ids: HashSet::new(),
-            capacity: usize::try_from(size).unwrap_or(0).max(1),
+            capacity: usize::try_from(size).unwrap_or(0).clamp(1, MOST),
         }
     }
 

@@ -9,7 +9,7 @@
 //! # State
 //! Per video one tracker with the parameters of its first frame, the ids seen, and with `enable_cmc` a
 //! small gray picture of the last frame. A lost track is dropped after `lost_track_buffer` frames (at
-//! 30 a second).
+//! 30 a second), or if it is the oldest of more than `MAX_LOST`.
 //!
 //! # Edge cases
 //! Boxes without confidence count as certain; boxes of 0.1 and below are ignored. A frame without
@@ -20,7 +20,9 @@
 
 use super::association::{Kalman, Matcher};
 use super::camera_motion::{Affine, CameraMotion};
-use super::tracking::{self, FLAG, Frame, Ids, NUMBER, Rate, SHARE, Tracker, TrackerBlock};
+use super::tracking::{
+    self, FLAG, Frame, Ids, NUMBER, Rate, SHARE, Tracker, TrackerBlock, bound_lost,
+};
 use crate::blocks::{BlockError, BlockSpec, Field, Inputs, Ty};
 
 /// `roboflow_core/trackers_botsort@v1`
@@ -157,6 +159,7 @@ impl Tracker for BotSort {
         let (patience, consecutive) = (self.patience, self.consecutive);
         self.tracks
             .retain(|t| !t.gone && t.since < patience && (t.hits >= consecutive || t.since == 0));
+        bound_lost(&mut self.tracks, |t| t.since);
     }
 }
 

@@ -7,7 +7,8 @@
 //!
 //! # State
 //! Per video one tracker with the parameters of its first frame, and the ids seen. A lost track is
-//! dropped after `lost_track_buffer` frames (at 30 a second).
+//! dropped after `lost_track_buffer` frames (at 30 a second), or if it is the oldest of more than
+//! `MAX_LOST`.
 //!
 //! # Edge cases
 //! Boxes without confidence start no tracks. A track with an id is reported on every match.
@@ -18,7 +19,7 @@
 
 use super::association::Matcher;
 use super::corner_track::CornerTrack;
-use super::tracking::{self, Frame, Ids, Rate, Rules, Tracker, TrackerBlock};
+use super::tracking::{self, Frame, Ids, Rate, Rules, Tracker, TrackerBlock, bound_lost};
 use crate::blocks::{BlockError, BlockSpec, Inputs};
 
 /// `roboflow_core/trackers_bytetrack@v1`
@@ -106,6 +107,7 @@ impl Tracker for ByteTrack {
         self.tracks.retain(|t| {
             t.since < patience && (t.id.is_some() || t.hits >= consecutive || t.since == 0)
         });
+        bound_lost(&mut self.tracks, |t| t.since);
     }
 }
 

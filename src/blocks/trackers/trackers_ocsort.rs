@@ -8,7 +8,8 @@
 //!
 //! # State
 //! Per video one tracker with the parameters of its first frame, and the ids seen. A lost track is
-//! dropped after `lost_track_buffer` frames (at 30 a second).
+//! dropped after `lost_track_buffer` frames (at 30 a second), or if it is the oldest of more than
+//! `MAX_LOST`.
 //!
 //! # Edge cases
 //! After a missed frame a track is reported again only when it has been matched
@@ -20,7 +21,9 @@
 
 use super::association::Matcher;
 use super::observed_track::ObservedTrack;
-use super::tracking::{self, Frame, Ids, NUMBER, Rate, Rules, SHARE, Tracker, TrackerBlock};
+use super::tracking::{
+    self, Frame, Ids, NUMBER, Rate, Rules, SHARE, Tracker, TrackerBlock, bound_lost,
+};
 use crate::blocks::{BlockError, BlockSpec, Field, Inputs};
 
 /// `roboflow_core/trackers_ocsort@v1`
@@ -99,6 +102,7 @@ impl Tracker for OcSort {
         }
         let patience = self.rules.patience;
         self.tracks.retain(|track| track.since <= patience);
+        bound_lost(&mut self.tracks, |track| track.since);
         for &row in &self.rows {
             self.tracks.push(ObservedTrack::new(frame.boxes[row]));
         }

@@ -7,8 +7,8 @@
 //!
 //! # State
 //! Per video one tracker with the parameters of its first frame, and the ids seen. A lost track is
-//! dropped after `lost_track_buffer` frames (at 30 a second), so the number of tracks is bounded by
-//! what is detected in that time.
+//! dropped after `lost_track_buffer` frames (at 30 a second), or if it is the oldest of more than
+//! `MAX_LOST`.
 //!
 //! # Edge cases
 //! Boxes without confidence count as certain. A buffer of 0 reports nothing.
@@ -18,7 +18,7 @@
 
 use super::association::Matcher;
 use super::corner_track::CornerTrack;
-use super::tracking::{self, Frame, Ids, Rate, Rules, Tracker, TrackerBlock};
+use super::tracking::{self, Frame, Ids, Rate, Rules, Tracker, TrackerBlock, bound_lost};
 use crate::blocks::{BlockError, BlockSpec, Inputs};
 
 /// `roboflow_core/trackers_sort@v1`
@@ -93,6 +93,7 @@ impl Tracker for Sort {
         let (patience, consecutive) = (self.rules.patience, self.rules.consecutive);
         self.tracks
             .retain(|t| t.since < patience && (t.hits >= consecutive || t.since == 0));
+        bound_lost(&mut self.tracks, |t| t.since);
     }
 }
 

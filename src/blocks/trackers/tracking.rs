@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::byte_track::MAX_LOST;
 use super::instances::SeenIds;
 use crate::blocks::state::PerStream;
 use crate::blocks::{
@@ -139,6 +140,21 @@ impl Rules {
     }
 }
 
+/// Forgets the lost tracks that were started first, if there are more than [`MAX_LOST`]: how long a track
+/// is remembered follows from numbers of the definition and the video, which may be any.
+pub(super) fn bound_lost<T>(tracks: &mut Vec<T>, since: impl Fn(&T) -> i64) {
+    let lost = tracks.iter().filter(|track| since(track) > 0).count();
+    let mut over = lost.saturating_sub(MAX_LOST);
+    if over == 0 {
+        return;
+    }
+    tracks.retain(|track| {
+        let goes = over > 0 && since(track) > 0;
+        over -= usize::from(goes);
+        !goes
+    });
+}
+
 /// A field for [`Rules::least_overlap`].
 pub(super) const fn least_overlap(default: &'static str) -> Field {
     Field::optional("minimum_iou_threshold", SHARE, default)
@@ -269,5 +285,25 @@ pub(super) mod scene {
             frames.push(format!("{}/{}", id_at(20.0), id_at(30.0)));
         }
         frames.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_lost_tracks_those_started_first_are_forgotten() {
+        // Every third is in sight.
+        let mut tracks: Vec<usize> = (0..3 * MAX_LOST).collect();
+        let since = |track: &usize| i64::from(!track.is_multiple_of(3));
+        bound_lost(&mut tracks, since);
+        let lost: Vec<usize> = tracks.iter().copied().filter(|t| t % 3 != 0).collect();
+        assert_eq!(lost.len(), MAX_LOST);
+        assert_eq!(tracks.len(), 2 * MAX_LOST);
+        assert_eq!((tracks[1], lost[0]), (3, 3 * MAX_LOST / 2 + 1));
+        let before = tracks.clone();
+        bound_lost(&mut tracks, since);
+        assert_eq!(tracks, before);
     }
 }

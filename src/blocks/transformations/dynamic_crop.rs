@@ -12,14 +12,16 @@
 //! Corners are rounded, halves to the even number. Negative corners count from the far edge, as in
 //! a Python slice, so a box over the left or top edge usually gives nothing; a crop without pixels
 //! is an empty element. With `mask_opacity` and masks, pixels outside the mask fade to the
-//! background; the colour is not read otherwise. No detections give no elements.
+//! background; the colour is not read otherwise. No detections give no elements. Crops of one image
+//! that would have more than [`MOST_PIXELS`] pixels in all are refused.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Row, Ty, output,
 };
-use crate::imaging::{self, Color, blend::Tint};
+use crate::imaging::{self, Color, MOST_PIXELS, blend::Tint};
 use crate::row;
 use crate::values::detections::column;
 use crate::values::{Array, Detections, Image, Mask, Matrix, Value, kind};
@@ -101,8 +103,11 @@ impl Block for DynamicCrop {
                 color: inputs.value("background_color"),
                 tint: None,
             };
-            let rows: Result<Vec<Row>, BlockError> = (0..detections.len())
-                .map(|row| crop(image, detections, row, &mut background))
+            let places = places(image, detections)?;
+            let rows: Result<Vec<Row>, BlockError> = places
+                .into_iter()
+                .enumerate()
+                .map(|(row, place)| crop(image, detections, row, place, &mut background))
                 .collect();
             all.push(rows?);
         }
@@ -131,19 +136,49 @@ impl Background<'_> {
     }
 }
 
+/// The pixels of an image that a box covers, and the box's own corner, which may lie outside.
+struct Place {
+    corner: [i32; 2],
+    columns: Range<usize>,
+    rows: Range<usize>,
+}
+
+/// The places of all boxes, unless their crops would fill the memory.
+fn places(image: &Image, detections: &Detections) -> Result<Vec<Place>, BlockError> {
+    let place = |corners: &[f64; 4]| {
+        let [x1, y1, x2, y2] = corners.map(|v| v.round_ties_even() as i32);
+        Place {
+            corner: [x1, y1],
+            columns: imaging::slice(x1, x2, image.width()),
+            rows: imaging::slice(y1, y2, image.height()),
+        }
+    };
+    let places: Vec<Place> = detections.xyxy.iter().map(place).collect();
+    let pixels = places.iter().map(|p| p.columns.len() * p.rows.len());
+    match pixels.sum::<usize>() {
+        0..=MOST_PIXELS => Ok(places),
+        pixels => Err(BlockError::failed(format!(
+            "the crops of one image would have {pixels} pixels in all, more than {MOST_PIXELS}; \
+             filter the detections before they are cropped"
+        ))),
+    }
+}
+
 /// The crop of one row and the row in its coordinates; two empty values if it has no pixels.
 fn crop(
     image: &Image,
     detections: &Detections,
     row: usize,
+    Place {
+        corner: [x1, y1],
+        columns,
+        rows,
+    }: Place,
     background: &mut Background<'_>,
 ) -> Result<Row, BlockError> {
     let id = detections.detection_id(row).ok_or_else(|| {
         BlockError::failed("the detections have no `detection_id`, by which crops are named")
     })?;
-    let [x1, y1, x2, y2] = detections.xyxy[row].map(|v| v.round_ties_even() as i32);
-    let columns = imaging::slice(x1, x2, image.width());
-    let rows = imaging::slice(y1, y2, image.height());
     if columns.is_empty() || rows.is_empty() {
         return Ok(row![Value::None, Value::None]);
     }
@@ -286,6 +321,21 @@ mod tests {
             Ok(Output::Nested(mut all)) => all.remove(0),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn crops_that_would_fill_the_memory_are_refused() {
+        let image = Image::new(Matrix::filled(1000, 1000, &[0]), "image".into());
+        let whole = ([500.0, 500.0, 1000.0, 1000.0], "whole");
+        let fields = [
+            ("images", batch(vec![image.into()])),
+            ("predictions", batch(vec![boxes(&[whole; 301]).into()])),
+        ];
+        let error = run(&BLOCK, &fields).unwrap_err();
+        assert!(
+            error.to_string().contains("filter the detections"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //!
 //! # Edge cases
 //! Missing corners repeat the last one, surplus ones are cut. Boxes stay as they are. Detections
-//! without masks give no zones and no predictions.
+//! without masks give no zones and no predictions. More than [`MOST`] corners are refused.
 
 mod corners;
 mod simplification;
@@ -75,12 +75,21 @@ pub static BLOCK: BlockSpec = BlockSpec {
     ..BlockSpec::DEFAULT
 };
 
+/// Most corners of a zone: the points that an outline lacks are made up, and take memory.
+const MOST: i64 = 4096;
+
 struct DynamicZone;
 
 impl Block for DynamicZone {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
+        let corners = inputs.int("required_number_of_vertices")?;
+        if corners > MOST {
+            return Err(BlockError::failed(format!(
+                "`required_number_of_vertices` must be at most {MOST}, got {corners}"
+            )));
+        }
         let shape = Shape {
-            corners: usize::try_from(inputs.int("required_number_of_vertices")?).unwrap_or(0),
+            corners: usize::try_from(corners).unwrap_or(0),
             scale: inputs.float("scale_ratio")?,
             fit: inputs
                 .flag("apply_least_squares")?

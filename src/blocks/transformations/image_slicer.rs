@@ -9,11 +9,13 @@
 //!
 //! # Edge cases
 //! At the right and lower edge version 1 cuts smaller slices; version 2 moves the last ones back into
-//! the image, so that all are of one size. Slices carry no video metadata.
+//! the image, so that all are of one size. Slices carry no video metadata. More than [`MOST`] slices, or
+//! slices of more than [`MOST_PIXELS`] pixels in all, are refused.
 
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Ty, output,
 };
+use crate::imaging::MOST_PIXELS;
 use crate::row;
 use crate::values::detections::new_id;
 use crate::values::{Image, kind};
@@ -83,6 +85,13 @@ impl Block for ImageSlicer {
                 rows.len()
             )));
         }
+        let total = |spans: &[(usize, usize)]| spans.iter().map(|span| span.1).sum::<usize>();
+        let pixels = total(&columns).saturating_mul(total(&rows));
+        if pixels > MOST_PIXELS {
+            return Err(BlockError::failed(format!(
+                "the slices would have {pixels} pixels in all, more than {MOST_PIXELS}; let them overlap less"
+            )));
+        }
         let slice = |(x, width): (usize, usize), (y, height): (usize, usize)| {
             let pixels = image.pixels().cut(x, y, width, height);
             let id = format!("image_slicer.{}", new_id());
@@ -128,6 +137,8 @@ fn spans(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocks::bench::Bench;
+    use crate::values::Matrix;
 
     fn starts(length: usize, size: i64, share: f64, even: bool) -> Vec<usize> {
         spans(length, size, share, even)
@@ -157,9 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn slices_that_would_fill_the_memory_are_refused() {
+        let image = Image::new(Matrix::filled(3000, 3000, &[7]), "whole".into());
+        let size = 2000;
+        let mut bench = Bench::new(
+            &V1,
+            &[
+                ("slice_width", size.into()),
+                ("slice_height", size.into()),
+                ("overlap_ratio_width", 0.99.into()),
+                ("overlap_ratio_height", 0.99.into()),
+            ],
+        );
+        let error = bench.run_many(&[("image", image.into())]).unwrap_err();
+        assert!(error.to_string().contains("overlap less"), "{error}");
+    }
+
+    #[test]
     fn slices_know_their_place() {
-        use crate::blocks::bench::Bench;
-        use crate::values::Matrix;
         let image = Image::new(Matrix::filled(100, 50, &[7]), "whole".into());
         let mut bench = Bench::new(
             &V2,

@@ -5,11 +5,13 @@
 //! → `qr_code`, ten pixels a module (see [`symbol`]).
 //!
 //! # State
-//! The last hundred codes: the same request gives the same image, its identifier included.
+//! The last hundred codes, or fewer if they are large: the same request gives the same image, its
+//! identifier included.
 //!
 //! # Edge cases
 //! Colours are `#RRGGBB`, `rgb(r, g, b)`, `bgr(b, g, r)`, the names of the drawing blocks or those of
-//! CSS. A text that fits no code, an unknown colour and a negative margin fail the step.
+//! CSS. A text that fits no code, an unknown colour and a margin that is negative or wider than 200 modules
+//! fail the step.
 
 mod names;
 mod symbol;
@@ -30,8 +32,10 @@ use crate::values::{Image, Matrix, kind};
 const MODULE: usize = 10;
 /// Codes remembered.
 const REMEMBERED: usize = 100;
+/// Bytes of all codes remembered; the newest is in any case.
+const REMEMBERED_BYTES: usize = 64 << 20;
 /// Widest margin, in modules.
-const WIDEST: i64 = 1000;
+const WIDEST: i64 = 200;
 
 /// `roboflow_core/qr_code_generator@v1`
 pub static BLOCK: BlockSpec = BlockSpec {
@@ -106,11 +110,21 @@ impl Block for QrCodeGenerator {
         })?;
         let id = format!("qr_code.{}", new_id());
         let image = Image::new(request.draw(&symbol), id.into());
-        if self.drawn.len() >= REMEMBERED {
-            self.drawn.shift_remove_index(0);
-        }
         self.drawn.insert(request, image.clone());
+        self.forget();
         Ok(Output::One(row![image]))
+    }
+}
+
+impl QrCodeGenerator {
+    /// Forgets the oldest codes of too many.
+    fn forget(&mut self) {
+        let size = |image: &Image| image.pixels().data.len();
+        let mut bytes: usize = self.drawn.values().map(size).sum();
+        while self.drawn.len() > REMEMBERED || (bytes > REMEMBERED_BYTES && self.drawn.len() > 1) {
+            let oldest = self.drawn.shift_remove_index(0);
+            bytes -= oldest.map_or(0, |(_, image)| size(&image));
+        }
     }
 }
 

@@ -47,7 +47,7 @@ impl Block for Blur {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
         let image = inputs.image("image")?;
         let detections = inputs.detections("predictions")?;
-        let kernel = inputs.optional("kernel_size", |i, f| i.int(f).map(pixels))?;
+        let kernel = inputs.optional("kernel_size", |i, f| Ok(imaging::kernel(i.int(f)?)?))?;
         if kernel.is_some_and(|k| k < 1) {
             return Err(BlockError::failed("kernel_size must be at least 1"));
         }
@@ -137,8 +137,15 @@ fn blur_mask(
     Ok(())
 }
 
+/// Most pixels by which a mask grows: the time that takes grows with their square.
+const MOST_GROWTH: i32 = 200;
+
 /// A mask grown by a round brush of radius `padding`.
 fn dilated(mask: &Mask, padding: i32) -> opencv::Result<Mask> {
+    if padding > MOST_GROWTH {
+        let message = format!("a mask grows by at most {MOST_GROWTH} pixels, not {padding}");
+        return Err(opencv::Error::new(opencv::core::StsOutOfRange, message));
+    }
     let (width, height) = (mask.width(), mask.height());
     let mut dense = Matrix::filled(width, height, &[0]);
     Canvas::new(&mut dense)?.mask(mask, Color::WHITE)?;

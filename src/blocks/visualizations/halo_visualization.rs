@@ -17,7 +17,7 @@ use opencv::core::Size;
 use opencv::imgproc;
 
 use crate::blocks::{Block, BlockError, BlockSpec, Context, Field, Inputs, Output};
-use crate::imaging::{self, Canvas, Color, Region, pixels};
+use crate::imaging::{self, Canvas, Color, Region};
 use crate::values::{Mask, Matrix};
 
 use super::common::{self, Palette, fields, masks};
@@ -66,7 +66,7 @@ impl Block for Halo {
         let kernel = if self.first {
             FIXED_KERNEL
         } else {
-            pixels(inputs.int("kernel_size")?)
+            imaging::kernel(inputs.int("kernel_size")?)?
         };
         let (masks, order) = match masks::decoded(detections)? {
             Some(masks) => {

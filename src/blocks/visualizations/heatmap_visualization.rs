@@ -234,7 +234,7 @@ impl Block for Heatmap {
         let size = [image.width(), image.height()];
         state.heat.add(size, &centers, radius)?;
 
-        let kernel = pixels(inputs.int("kernel_size")?);
+        let kernel = imaging::kernel(inputs.int("kernel_size")?)?;
         let opacity = inputs.float("opacity")?;
         let low = inputs.float("low_hue")? as f32;
         let range = low - inputs.float("top_hue")? as f32;

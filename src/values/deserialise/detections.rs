@@ -364,6 +364,21 @@ mod tests {
     }
 
     #[test]
+    fn masks_that_are_too_large_together_are_refused() {
+        let whole = entry(json!({"rle": {"size": [60, 80], "counts": [0, 4800]}}));
+        let set = |count: usize| json!({"image": {"width": 80, "height": 60}, "predictions": vec![whole.clone(); count]});
+        let options = InputOptions {
+            max_pixels: 4800,
+            ..InputOptions::default()
+        };
+        let run = options.for_one_run();
+        assert!(detections(&set(3), "v", true, &run).is_ok());
+        let error = detections(&set(3), "v", true, &run).unwrap_err();
+        assert!(error.to_string().contains("send fewer"), "{error}");
+        assert!(detections(&set(5), "v", true, &run.for_one_run()).is_ok());
+    }
+
+    #[test]
     fn origins_become_columns_if_every_box_has_them() {
         let origin = json!({"offset_x": 5, "offset_y": 6, "width": 300, "height": 200});
         let with = entry(json!({"parent_origin": origin, "parent_id": "p"}));

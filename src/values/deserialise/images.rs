@@ -44,6 +44,7 @@ pub(super) fn image(
     let root = lineage(facts, "root_parent_id", None, "root_parent_origin")?;
     let (pixels, is_base64) = pixels(text, options)?;
     let (width, height) = (pixels.width, pixels.height);
+    options.budget.spend(width * height)?;
     let place = |given: (Arc<str>, Option<Place>)| match given {
         (id, Some(place)) => Arc::new(place.of(id)),
         (id, None) => Arc::new(Origin::whole(id, width, height)),

@@ -36,7 +36,10 @@ pub(super) fn masks(
     for (i, row) in rows.iter().enumerate() {
         let mask = mask(row, width, height, options).map_err(inside(format!("prediction {i}")))?;
         match mask {
-            Some(mask) => masks.push(mask),
+            Some(mask) => {
+                options.budget.spend(mask.window_bits().len())?;
+                masks.push(mask);
+            }
             None => return Ok(None),
         }
     }

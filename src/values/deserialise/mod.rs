@@ -13,6 +13,7 @@ mod scalars;
 mod structures;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use serde_json::Value as Json;
@@ -44,9 +45,48 @@ pub struct InputOptions {
     pub local_files: bool,
     /// Pixels that one image or one mask may have.
     pub max_pixels: u64,
+    /// Pixels that all of them may have together.
+    pub budget: PixelBudget,
+}
+
+/// Images and masks of the greatest size that one run may bring: small files can hold many pixels, and
+/// a request can hold many small files.
+const LARGEST_IMAGES: u64 = 5;
+
+/// Pixels that may still be read; without end unless [`InputOptions::for_one_run`] says otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct PixelBudget(Option<Arc<AtomicU64>>);
+
+impl PixelBudget {
+    /// Takes away what was read.
+    fn spend(&self, pixels: usize) -> Result<(), Mismatch> {
+        let Some(left) = &self.0 else {
+            return Ok(());
+        };
+        let pixels = pixels as u64;
+        let spent = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(pixels)
+        });
+        spent.map(drop).map_err(|_| {
+            Mismatch::Refused(
+                "the images and masks of one run have too many pixels in all; send fewer at a time"
+                    .to_owned(),
+            )
+        })
+    }
 }
 
 impl InputOptions {
+    /// The same options with a bound on the pixels of all images and masks that are read with them.
+    #[must_use]
+    pub fn for_one_run(self) -> Self {
+        let pixels = self.max_pixels.saturating_mul(LARGEST_IMAGES);
+        Self {
+            budget: PixelBudget(Some(Arc::new(AtomicU64::new(pixels)))),
+            ..self
+        }
+    }
+
     /// Options of a service for others: images by URL through `loader`, no files of this machine.
     pub fn remote(loader: Arc<dyn ImageLoader>) -> Self {
         Self {
@@ -62,6 +102,7 @@ impl Default for InputOptions {
             loader: None,
             local_files: false,
             max_pixels: DEFAULT_MAX_PIXELS,
+            budget: PixelBudget::default(),
         }
     }
 }
