@@ -2,6 +2,7 @@
 
 mod border;
 mod cut;
+mod row_convex;
 mod simple;
 
 use opencv::core::{Mat, Point, Scalar, Vector};
@@ -21,7 +22,7 @@ pub fn drawn_at([x, y]: [i32; 2]) -> Point {
 /// All outlines of a mask, outer and inner, in OpenCV's order; straight runs have only their ends.
 pub fn outlines(mask: &Mask) -> Vec<Vec<[i64; 2]>> {
     match border::only_outline(mask) {
-        Some(walk) => vec![walk.corners],
+        Some(outline) => vec![outline.corners],
         None => all_outlines(mask),
     }
 }
@@ -76,7 +77,7 @@ pub fn longest_outline(mask: &Mask) -> Option<Vec<[i64; 2]>> {
 /// The same if that outline is a polygon that touches itself nowhere.
 pub fn longest_simple_outline(mask: &Mask) -> Option<Vec<[i64; 2]>> {
     match border::only_outline(mask) {
-        Some(walk) => walk.is_simple().then_some(walk.corners),
+        Some(outline) => outline.is_simple().then_some(outline.corners),
         None => longest(all_outlines(mask)).filter(|line| simple::is_simple(line)),
     }
 }

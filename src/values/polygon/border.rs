@@ -4,6 +4,7 @@
 //! the picture, looks at each pixel of it and builds a tree. A mask of several parts or with holes is
 //! left to it.
 
+use super::row_convex;
 use crate::values::Mask;
 
 /// The eight neighbours, by turns of 45° counter-clockwise from the right.
@@ -21,13 +22,31 @@ const STEPS: [[isize; 2]; 8] = [
 /// The place of the left neighbour in [`STEPS`].
 const LEFT: u32 = 4;
 
+/// The outline of a mask of one part without holes.
+pub(super) struct Outline {
+    /// Pixels at which the way along the border turns.
+    pub(super) corners: Vec<[i64; 2]>,
+    /// Whether the way comes to some pixel more than once.
+    pub(super) comes_back: bool,
+}
+
+impl Outline {
+    /// Whether it is a polygon that touches itself nowhere.
+    pub(super) fn is_simple(&self) -> bool {
+        self.corners.len() > 2 && !self.comes_back
+    }
+}
+
 /// The one outline of a mask; `None` if it has several, or nothing is set.
-pub(super) fn only_outline(mask: &Mask) -> Option<Walk> {
-    // First, as it brings the pixels into the processor's cache in their order; the walk jumps about.
+pub(super) fn only_outline(mask: &Mask) -> Option<Outline> {
+    // First, as it brings the pixels into the processor's cache in their order.
     let runs = runs(mask);
+    if let Some(outline) = row_convex::outline(mask, runs) {
+        return Some(outline);
+    }
     let walk = Walk::around(mask)?;
     // A run of pixels that begins elsewhere begins at a hole or belongs to another part.
-    (walk.beginnings == runs).then_some(walk)
+    (walk.beginnings == runs).then_some(walk.outline)
 }
 
 /// Number of runs of set pixels in all rows.
@@ -60,35 +79,30 @@ fn passes(around: u8) -> u32 {
 }
 
 /// The way along the outer border of the part that the first set pixel belongs to.
-pub(super) struct Walk {
-    /// Pixels at which the way turns.
-    pub(super) corners: Vec<[i64; 2]>,
-    /// Whether the way comes to some pixel more than once, if the part has no holes.
-    comes_back: bool,
+struct Walk {
+    /// What the way is like, if the part has no holes.
+    outline: Outline,
     /// Runs of set pixels that begin on the way.
     beginnings: usize,
 }
 
 impl Walk {
-    /// Whether the way is a polygon that touches itself nowhere, if the part has no holes.
-    pub(super) fn is_simple(&self) -> bool {
-        self.corners.len() > 2 && !self.comes_back
-    }
-
     fn around(mask: &Mask) -> Option<Self> {
         let first = mask.window_bits().iter().position(|&bit| bit != 0)?;
         let grid = Grid::of(mask);
         let start = grid.pixel(first);
         let mut walk = Self {
-            corners: Vec::with_capacity(64),
-            comes_back: false,
+            outline: Outline {
+                corners: Vec::with_capacity(64),
+                comes_back: false,
+            },
             beginnings: 0,
         };
         // The way comes home from the first neighbour clockwise from the left, where nothing is set.
         let around = grid.around(start);
         let clockwise = [3, 2, 1, 0, 7, 6, 5];
         let Some(last) = clockwise.into_iter().find(|&step| around & 1 << step != 0) else {
-            walk.corners.push(grid.point(start));
+            walk.outline.corners.push(grid.point(start));
             walk.beginnings = 1;
             return Some(walk);
         };
@@ -97,14 +111,14 @@ impl Walk {
         loop {
             // On to the first neighbour counter-clockwise from where the way came.
             let around = grid.around(at);
-            walk.comes_back |= passes(around) > 1;
+            walk.outline.comes_back |= passes(around) > 1;
             let ahead = around.rotate_right(from + 1);
             let passed = ahead.trailing_zeros();
             let step = (from + 1 + passed) % 8;
             let left = (LEFT + 8 - 1 - from) % 8;
             walk.beginnings += usize::from(left < passed);
             if step != direction {
-                walk.corners.push(grid.point(at));
+                walk.outline.corners.push(grid.point(at));
                 direction = step;
             }
             let next = grid.neighbour(at, step);
@@ -216,9 +230,9 @@ mod tests {
         let all = all_outlines(mask);
         let only = only_outline(mask);
         match &only {
-            Some(walk) => {
-                prop_assert_eq!(std::slice::from_ref(&walk.corners), all.as_slice());
-                prop_assert_eq!(walk.is_simple(), is_simple(&walk.corners));
+            Some(outline) => {
+                prop_assert_eq!(std::slice::from_ref(&outline.corners), all.as_slice());
+                prop_assert_eq!(outline.is_simple(), is_simple(&outline.corners));
             }
             None => prop_assert_ne!(all.len(), 1),
         }
@@ -229,7 +243,7 @@ mod tests {
     fn parts_and_holes_are_left_to_others() {
         let ring = [1, 1, 1, 1, 0, 1, 1, 1, 1];
         let only = |width, height, bits: &[u8]| {
-            only_outline(&Mask::from_dense(width, height, bits)).map(|walk| walk.corners)
+            only_outline(&Mask::from_dense(width, height, bits)).map(|outline| outline.corners)
         };
         assert_eq!(only(3, 3, &ring), None);
         assert_eq!(only(3, 1, &[1, 0, 1]), None);
@@ -249,6 +263,23 @@ mod tests {
             let height = bits.len() / width;
             let data: Vec<u8> = bits[..width * height].iter().map(|&b| b.into()).collect();
             agree(&Mask::from_dense(width, height, &data))?;
+        }
+
+        #[test]
+        fn outlines_are_those_of_opencv_for_rows_of_one_run(
+            ends in prop::collection::vec([0usize..9, 0usize..9], 1..9),
+        ) {
+            let mut data = vec![0u8; 9 * ends.len()];
+            for (row, [a, b]) in data.chunks_exact_mut(9).zip(&ends) {
+                row[*a.min(b)..=*a.max(b)].fill(1);
+            }
+            let mask = Mask::from_dense(9, ends.len(), &data);
+            let touch = |a: &[usize; 2], b: &[usize; 2]| {
+                a[0].min(a[1]) <= b[0].max(b[1]) + 1 && b[0].min(b[1]) <= a[0].max(a[1]) + 1
+            };
+            let whole = ends.windows(2).all(|pair| touch(&pair[0], &pair[1]));
+            prop_assert_eq!(row_convex::outline(&mask, runs(&mask)).is_some(), whole);
+            agree(&mask)?;
         }
 
         #[test]
