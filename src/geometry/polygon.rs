@@ -18,6 +18,8 @@ pub fn area(points: &[[f64; 2]]) -> f64 {
 pub struct Region {
     /// Edges that are not level, by their tops.
     edges: Vec<Edge>,
+    /// Corners `[x_min, y_min, x_max, y_max]` of the box around it.
+    bounds: [f64; 4],
     area: f64,
     /// Corners `[x_min, y_min, x_max, y_max]` of a rectangle along the axes.
     rectangle: Option<[f64; 4]>,
@@ -57,8 +59,13 @@ impl Region {
         if !edges.is_sorted_by(|a, b| a.top <= b.top) {
             edges.sort_by(|a, b| a.top.total_cmp(&b.top));
         }
+        const NOTHING: [f64; 4] = [f64::INFINITY, f64::INFINITY, -f64::INFINITY, -f64::INFINITY];
+        let bounds = points.iter().fold(NOTHING, |[x1, y1, x2, y2], &[x, y]| {
+            [x1.min(x), y1.min(y), x2.max(x), y2.max(y)]
+        });
         Self {
             edges,
+            bounds,
             area: area(points),
             rectangle: None,
         }
@@ -78,14 +85,18 @@ impl Region {
         self.area
     }
 
+    /// What the boxes around two areas share: never less than [`Self::shared_area`], and soon known.
+    pub fn most_shared(&self, other: &Self) -> f64 {
+        shared_by_boxes(&self.bounds, &other.bounds)
+    }
+
     /// The size of what two areas share.
     ///
     /// The sum over all pairs of an edge of each, with the signs of their directions, of what lies to the
     /// left of both: all that is not within both cancels out.
     pub fn shared_area(&self, other: &Self) -> f64 {
         if let (Some(a), Some(b)) = (self.rectangle, other.rectangle) {
-            let side = |low: usize| (a[low + 2].min(b[low + 2]) - a[low].max(b[low])).max(0.0);
-            return side(0) * side(1);
+            return shared_by_boxes(&a, &b);
         }
         let mut total = 0.0;
         let (mut own, mut others) = (Sweep::over(&self.edges), Sweep::over(&other.edges));
@@ -105,6 +116,11 @@ impl Region {
         // Its sign tells whether both polygons turn the same way.
         total.abs()
     }
+}
+
+fn shared_by_boxes(a: &[f64; 4], b: &[f64; 4]) -> f64 {
+    let side = |low: usize| (a[low + 2].min(b[low + 2]) - a[low].max(b[low])).max(0.0);
+    side(0) * side(1)
 }
 
 /// Edges of one polygon while a level line sweeps down over it.
@@ -279,6 +295,7 @@ mod tests {
             });
             let corners = |b: [f64; 4]| [[b[0], b[1]], [b[2], b[1]], [b[2], b[3]], [b[0], b[3]]];
             let as_boxes = Region::of_box(a).shared_area(&Region::of_box(b));
+            prop_assert_eq!(Region::of(&corners(a)).most_shared(&Region::of_box(b)), as_boxes);
             prop_assert_eq!(shared(&corners(a), &corners(b)), as_boxes);
         }
     }

@@ -75,6 +75,10 @@ impl Block for OverlapAnalysis {
                 if iou(boxes.0, boxes.1) == 0.0 || area <= 0.0 {
                     continue;
                 }
+                // The margin is for rounding: close cases are measured.
+                if own.most_shared(other) < least * area * (1.0 - 1e-9) {
+                    continue;
+                }
                 let share = own.shared_area(other) / area;
                 if share >= least {
                     let pair = ((&**references, reference), (&**candidates, candidate));

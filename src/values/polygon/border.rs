@@ -51,8 +51,8 @@ pub(super) fn only_outline(mask: &Mask) -> Option<Outline> {
 
 /// Number of runs of set pixels in all rows.
 fn runs(mask: &Mask) -> usize {
-    // So many at most begin in a part of the picture that a byte holds their number.
-    const PART: usize = 255;
+    // So few begin in a part of the picture that a byte holds their number; whole vectors of bytes.
+    const PART: usize = 224;
     let [_, _, width, _] = mask.window();
     let bits = mask.window_bits();
     // As if all rows were one: a run that reaches the end of a row goes on in the next.

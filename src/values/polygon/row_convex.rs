@@ -1,7 +1,7 @@
 //! The outline of a mask whose rows are one run of pixels each, as those of most objects are.
 //!
 //! Its border goes down where the runs begin and up where they end, so it is known from these places
-//! alone: a third of the time of a walk from pixel to pixel. Points and order are those of the walk.
+//! alone, without a walk from pixel to pixel. Points and order are those of the walk.
 
 use super::border::Outline;
 use crate::values::Mask;
