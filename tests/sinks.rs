@@ -19,3 +19,17 @@ mod service;
 mod services;
 #[path = "support/sink_step.rs"]
 mod sink_step;
+
+/// `millrace exec` of a definition, which is written into the folder under this name, with no inputs.
+fn exec(
+    folder: &std::path::Path,
+    name: &str,
+    definition: &serde_json::Value,
+) -> std::process::Command {
+    let (path, inputs) = (folder.join(name), folder.join("inputs.jsonl"));
+    std::fs::write(&path, definition.to_string()).unwrap();
+    std::fs::write(&inputs, "{}\n").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_millrace"));
+    command.arg("exec").arg(path).arg("--inputs").arg(inputs);
+    command
+}

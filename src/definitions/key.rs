@@ -178,10 +178,7 @@ impl DefinitionKey {
             _ => None,
         }
     }
-}
 
-/// `workspace/workflow`, with `@version` if one is pinned; the name or path of a file.
-impl DefinitionKey {
     /// What strangers may read: as it is shown, but of a file only its name.
     pub fn public_name(&self) -> String {
         match self {
@@ -194,6 +191,7 @@ impl DefinitionKey {
     }
 }
 
+/// `workspace/workflow`, with `@version` if one is pinned; the name or path of a file.
 impl fmt::Display for DefinitionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

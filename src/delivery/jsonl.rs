@@ -180,7 +180,12 @@ impl JsonLines {
     pub fn flush(&mut self) -> Result<(), JsonLinesError> {
         let rotated = self.rotate();
         let written = self.file.write_all(&self.group);
-        self.size += self.group.len() as u64;
+        self.size = match (&written, self.file.metadata()) {
+            // What a full disk did not take counts for nothing: else the files that are put aside would be
+            // ever shorter, and those with results would go.
+            (Err(_), Ok(file)) => file.len(),
+            _ => self.size + self.group.len() as u64,
+        };
         self.group.clear();
         self.waiting = 0;
         written.map_err(|source| JsonLinesError::Write {
@@ -301,6 +306,21 @@ mod tests {
         lines.finish().unwrap();
         assert_eq!(read("a.jsonl"), "{\"n\":112}\n");
         assert_eq!(files(folder.path()).len(), 3);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn lines_that_found_no_room_on_the_disk_put_no_file_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let lines = JsonLines::append(&path).unwrap();
+        let mut lines = lines.rotated(Some(Rotation { bytes: 8, keep: 2 }));
+        for _ in 0..5 {
+            lines.write("lost").unwrap();
+            assert!(matches!(lines.flush(), Err(JsonLinesError::Write { .. })));
+        }
+        assert_eq!(files(folder.path()), ["a.jsonl"]);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Requests of sinks name the definition that made them, whoever runs it.
 
-use std::process::Command;
-
 use serde_json::{Value as Json, json};
 
 use crate::server::Server;
@@ -41,15 +39,8 @@ fn named(service: &Service, call: usize) -> Vec<String> {
 fn a_file_is_named_without_its_folder() {
     let service = Service::start(|_, _, _| (200, json!({})));
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("people.json");
-    let inputs = folder.path().join("inputs.jsonl");
-    std::fs::write(&path, definition(&service.url()).to_string()).unwrap();
-    std::fs::write(&inputs, "{}\n").unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_millrace"))
-        .arg("exec")
-        .arg(&path)
-        .arg("--inputs")
-        .arg(&inputs)
+    let definition = definition(&service.url());
+    let output = crate::exec(folder.path(), "people.json", &definition)
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -62,14 +62,7 @@ fn exec(folder: &Path, step: &Json) -> Json {
             {"type": "JsonField", "name": "message", "selector": "$steps.sink.message"},
         ],
     });
-    let (path, inputs) = (folder.join("definition.json"), folder.join("inputs.jsonl"));
-    std::fs::write(&path, definition.to_string()).unwrap();
-    std::fs::write(&inputs, "{}\n").unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_millrace"))
-        .arg("exec")
-        .arg(&path)
-        .arg("--inputs")
-        .arg(&inputs)
+    let output = crate::exec(folder, "definition.json", &definition)
         .env("SSL_CERT_FILE", folder.join("ca.pem"))
         .output()
         .unwrap();

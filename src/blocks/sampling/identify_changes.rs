@@ -155,6 +155,7 @@ impl Seen {
             self.similarities = Some(Running::first(vec![similarity]));
             return None;
         };
+        // The reference has two formulas for an average: one for embeddings, one for single numbers.
         let update = match update {
             Update::Simple => Update::Shares,
             other => other,

@@ -109,8 +109,8 @@ impl Block for Stabilizer {
             })
         })?;
         // Neither parameter is needed before an object is seen again.
-        let twice = (1..ids.len()).any(|row| ids[..row].contains(&ids[row]));
-        let share = match stream.rows.is_empty() && !twice {
+        let twice = || (1..ids.len()).any(|row| ids[..row].contains(&ids[row]));
+        let share = match stream.rows.is_empty() && !twice() {
             true => 1.0,
             false => inputs.float("bbox_smoothing_coefficient")?,
         };

@@ -22,11 +22,11 @@ pub(super) fn outline(mask: &Mask, runs: usize) -> Option<Outline> {
         step: [0, 0],
     };
     for pair in spans.windows(2) {
-        way.descend(pair[1][0] - pair[0][0], 1);
+        way.change_row(pair[1][0] - pair[0][0], 1);
     }
     way.go([1, 0], last[1] - last[0]);
     for pair in spans.windows(2).rev() {
-        way.descend(pair[1][1] - pair[0][1], -1);
+        way.change_row(pair[0][1] - pair[1][1], -1);
     }
     way.go([-1, 0], end - first);
     if spans.len() == 1 && first == end {
@@ -116,26 +116,23 @@ impl Way {
         self.at = [self.at[0] + step[0] * count, self.at[1] + step[1] * count];
     }
 
-    /// From the run of a row to that of the next (`down` is 1, on the left side) or of the one before
-    /// (-1, on the right side), whose end lies `aside` columns further outward or inward: along the
-    /// row that sticks out, and a step, slantwise if need be, between the two.
-    fn descend(&mut self, aside: i64, down: i64) {
-        // The lower row minus the upper one; going up, the same way back.
-        let aside = aside * down;
-        let slant = [aside.signum(), down];
+    /// From the end of a run to that of the run below (`down` is 1, on the left side) or above (-1, on
+    /// the right side), `aside` columns to the right: one step between the two rows, slantwise if need
+    /// be, and the others along the run that sticks out.
+    fn change_row(&mut self, aside: i64, down: i64) {
+        let right = aside.signum();
         let along = aside.abs() - 1;
-        let level = [aside.signum(), 0];
-        // On the left side, outward is to the left and inward to the right; turned round on the right.
-        match aside.signum() * down {
+        match right * down {
+            0 => self.go([0, down], 1),
+            // The run that the way leaves sticks out.
             1 => {
-                self.go(level, along);
-                self.go(slant, 1);
+                self.go([right, 0], along);
+                self.go([right, down], 1);
             }
-            -1 => {
-                self.go(slant, 1);
-                self.go(level, along);
+            _ => {
+                self.go([right, down], 1);
+                self.go([right, 0], along);
             }
-            _ => self.go([0, down], 1),
         }
     }
 }
