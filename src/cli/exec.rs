@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use super::{HostArgs, ImageUrlArgs, LoadError, REFUSED, host, load_definition, store};
 use crate::clock::{Clock, SystemClock};
 use crate::definition::error::{ErrorClass, WorkflowError};
-use crate::definitions::{DefinitionKey, DefinitionStamp, Provenance, Source};
+use crate::definitions::{DefinitionKey, DefinitionStamp, Source};
 use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
 use crate::plan::Plan;
 use crate::values::Timestamp;
@@ -103,7 +103,7 @@ fn prepare(args: &ExecArgs) -> Result<Engine, LoadError> {
     };
     let name = DefinitionKey::file(&args.definition).public_name();
     let mut engine = Engine::new(plan, services, options)?;
-    engine.name_definition(Provenance::from(stamp).on_requests(Some(&name)));
+    engine.name_definition(library.provenance(&stamp).on_requests(Some(&name)));
     Ok(engine)
 }
 

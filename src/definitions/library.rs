@@ -3,7 +3,9 @@
 use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
-use super::{ApiKey, DefinitionKey, DefinitionStamp, DefinitionStore, Demand, Settings};
+use super::{
+    ApiKey, DefinitionKey, DefinitionStamp, DefinitionStore, Demand, Provenance, Settings,
+};
 use crate::clock::Clock;
 use crate::definition::InnerWorkflows;
 use crate::definition::inner::{Library, LibraryError, Reference};
@@ -92,6 +94,8 @@ pub struct LazyLibrary {
     settings: Settings,
     clock: Arc<dyn Clock>,
     store: OnceCell<Result<DefinitionStore, String>>,
+    /// What the store gave so far.
+    given: RefCell<Vec<(DefinitionKey, DefinitionStamp)>>,
 }
 
 impl LazyLibrary {
@@ -101,6 +105,15 @@ impl LazyLibrary {
             settings,
             clock,
             store: OnceCell::new(),
+            given: RefCell::default(),
+        }
+    }
+
+    /// A definition of a file, and those that were given for it.
+    pub fn provenance(&self, own: &DefinitionStamp) -> Provenance {
+        match self.store.get() {
+            Some(Ok(store)) => store.provenance(own, None, &self.given.borrow()),
+            _ => own.clone().into(),
         }
     }
 
@@ -120,7 +133,12 @@ impl Library for LazyLibrary {
             opened.map_err(|error| error.to_string())
         });
         match opened {
-            Ok(store) => StoreLibrary::new(store, None).definition(reference),
+            Ok(store) => {
+                let library = StoreLibrary::new(store, None);
+                let definition = library.definition(reference);
+                self.given.borrow_mut().extend(library.given());
+                definition
+            }
             Err(reason) => Err(LibraryError::Failed {
                 status: 500,
                 reason: reason.clone(),

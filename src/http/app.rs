@@ -257,7 +257,8 @@ impl App {
         let store = &self.process.store;
         let library = StoreLibrary::new(store, api_key.cloned());
         let plan = self.plans.get(fetched, &library.inner_workflows())?;
-        Ok((plan, store.provenance(fetched, None, &library)))
+        let provenance = store.provenance(&fetched.stamp, None, &library.given());
+        Ok((plan, provenance))
     }
 
     /// How many plans are kept.

@@ -36,28 +36,25 @@ impl DefinitionStore {
         let plan = Plan::compile_with(&fetched.definition, &library.inner_workflows());
         Compiled {
             plan,
-            provenance: self.provenance(fetched, key, &library),
+            provenance: self.provenance(&fetched.stamp, key, &library.given()),
             missing: library.missing(),
         }
     }
 
-    /// Where a definition came from, and those that the library gave for it.
+    /// Where a definition with this stamp came from, and those that a library gave for it
+    /// ([`StoreLibrary::given`]).
     pub fn provenance(
         &self,
-        fetched: &Fetched,
+        stamp: &DefinitionStamp,
         key: Option<&DefinitionKey>,
-        library: &StoreLibrary<'_>,
+        given: &[(DefinitionKey, DefinitionStamp)],
     ) -> Provenance {
         let origin = |stamp: &DefinitionStamp, key: &DefinitionKey| {
             let entry = self.shared.entry(&self.shared.with_own_key(key)).ok()?;
             Some(Origin::kept(stamp.clone(), key.clone(), entry))
         };
-        let own = key.and_then(|key| origin(&fetched.stamp, key));
-        let given = library.given();
+        let own = key.and_then(|key| origin(stamp, key));
         let inner = given.iter().filter_map(|(key, stamp)| origin(stamp, key));
-        Provenance::new(
-            own.unwrap_or_else(|| fetched.stamp.clone().into()),
-            inner.collect(),
-        )
+        Provenance::new(own.unwrap_or_else(|| stamp.clone().into()), inner.collect())
     }
 }
