@@ -234,6 +234,12 @@ impl Request {
         Redacted::url(&self.url)
     }
 
+    /// The idempotency key: of each event another, and the same on every attempt.
+    pub(super) fn key(&self) -> &str {
+        let key = self.headers.get(IDEMPOTENCY_KEY);
+        key.and_then(|v| v.to_str().ok()).unwrap_or_default()
+    }
+
     /// Who receives it: scheme, host and port. Requests to one receiver share a queue.
     pub fn receiver(&self) -> String {
         if matches!(self.url.scheme(), "http" | "https") {

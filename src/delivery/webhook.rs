@@ -1,12 +1,16 @@
 //! Results of streams, posted to one address: `millrace run --webhook URL [--webhook-when NAME]`, or
 //! sent to it as messages: `--kafka`, `--mqtt`, `--nats`, `--redis`.
 //!
-//! The body of a request is the JSON of one result. The address is the operator's own, so private
+//! The body of a request is the JSON of one result behind an `id`: the idempotency key of the event,
+//! which stands in the body because not every receiver has headers. It stays the same when the event
+//! is sent again, so a receiver can drop what it has. The address is the operator's own, so private
 //! ones are allowed whatever definitions may reach. Results of one stream arrive in order.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::HeaderValue;
+use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::errand::is_true;
@@ -71,6 +75,14 @@ impl Condition {
     }
 }
 
+/// A result as it is posted.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: &'a str,
+    #[serde(flatten)]
+    result: &'a Json,
+}
+
 /// Posts results to one address.
 #[derive(Clone)]
 pub struct Webhook {
@@ -94,14 +106,21 @@ impl Webhook {
         })
     }
 
-    /// Queues the result of a stream; `outputs` is what the condition looks at, `body` what is
-    /// posted. Says whether it was queued; events that do not find room are counted.
+    /// Queues the result of a stream; `outputs` is what the condition looks at, `body` the object that
+    /// is posted. Says whether it was queued; events that do not find room are counted.
     pub fn post(&self, stream: &Arc<str>, outputs: &Json, body: &Json) -> Result<bool, PostError> {
         if self.when.as_ref().is_some_and(|when| !when.holds(outputs)) {
             return Ok(false);
         }
-        let request = Request::event(&self.url, body.to_string())
-            .map_err(|error| PostError::Internal(error.to_string()))?
+        let internal = |error: &dyn std::fmt::Display| PostError::Internal(error.to_string());
+        let request = Request::event(&self.url, String::new()).map_err(|e| internal(&e))?;
+        let told = Told {
+            id: request.key(),
+            result: body,
+        };
+        let told = serde_json::to_string(&told).map_err(|e| internal(&e))?;
+        let request = request
+            .body(HeaderValue::from_static("application/json"), told)
             .definition(&body["definition"])
             .timeout(TIMEOUT);
         self.dispatcher.post(Event {
@@ -127,6 +146,19 @@ impl std::fmt::Debug for Webhook {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_result_stands_behind_its_id() {
+        let result = json!({"stream": "camera", "outputs": {"id": 7}});
+        let told = Told {
+            id: "k",
+            result: &result,
+        };
+        assert_eq!(
+            serde_json::to_string(&told).unwrap(),
+            r#"{"id":"k","stream":"camera","outputs":{"id":7}}"#
+        );
+    }
 
     #[test]
     fn a_result_is_posted_when_the_named_output_is_true() {

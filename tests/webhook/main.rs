@@ -227,7 +227,7 @@ fn the_strict_policy_keeps_requests_off_this_machine() {
 
 #[test]
 fn results_are_posted_when_they_should_be() {
-    let receiver = Receiver::ok();
+    let receiver = Receiver::start(vec![Reply::status(503)], Reply::status(200));
     let dispatcher = Arc::new(Dispatcher::new(quick()));
     let when = Some("alarm".parse().unwrap());
     let webhook = Webhook::new(dispatcher.clone(), &receiver.url("/hook"), when).unwrap();
@@ -239,7 +239,7 @@ fn results_are_posted_when_they_should_be() {
     }
     assert_eq!(dispatcher.close(PATIENCE).delivered, 2);
     let received = receiver.received();
-    let frames: Vec<Json> = received
+    let bodies = received
         .iter()
         .map(|r| serde_json::from_str::<Json>(r.text()).unwrap()["frame"].clone())
         .collect();

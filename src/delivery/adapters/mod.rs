@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use url::Url;
 
 use super::outcome::{Answer, Failure};
-use super::request::{IDEMPOTENCY_KEY, Request, RequestError};
+use super::request::{Request, RequestError};
 
 /// An attempt under way.
 pub(super) type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
@@ -132,14 +132,6 @@ fn headers(request: &Request) -> Vec<(String, String)> {
         Some((name.to_string(), text.to_owned()))
     });
     readable.collect()
-}
-
-/// The idempotency key.
-fn key(request: &Request) -> String {
-    let key = request.headers.get(IDEMPOTENCY_KEY);
-    key.and_then(|v| v.to_str().ok())
-        .unwrap_or_default()
-        .to_owned()
 }
 
 fn unreachable(request: &Request, reason: impl std::fmt::Display) -> Failure {

@@ -11,8 +11,7 @@ use serde_json::Value as Json;
 use url::Url;
 
 use super::{
-    Adapter, Attempt, Connections, confirmed, decoded, headers, key, path, query, refused,
-    unreachable,
+    Adapter, Attempt, Connections, confirmed, decoded, headers, path, query, refused, unreachable,
 };
 use crate::delivery::outcome::{Answer, Failure};
 use crate::delivery::request::Request;
@@ -87,7 +86,7 @@ impl Nats {
         for (name, value) in headers(request) {
             with.insert(name.as_str(), value.as_str());
         }
-        with.insert("Nats-Msg-Id", key(request).as_str());
+        with.insert("Nats-Msg-Id", request.key());
         let body = request.body.clone();
         if query(&request.url, "ack").as_deref() == Some("jetstream") {
             let stored = client.request_with_headers(subject, with, body).await;

@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, ErrorKind, RedisError, ServerErrorKind, cmd};
 use url::Url;
 
-use super::{Adapter, Attempt, Connections, confirmed, key, query, refused, unreachable};
+use super::{Adapter, Attempt, Connections, confirmed, query, refused, unreachable};
 use crate::delivery::outcome::{Answer, Failure};
 use crate::delivery::request::{DEFINITION, Request};
 
@@ -58,7 +58,7 @@ impl Redis {
         let (mut command, what) = if let Some(stream) = query(&request.url, "stream") {
             let mut add = cmd("XADD");
             add.arg(&stream).arg("*").arg("event").arg(body);
-            add.arg("key").arg(key(request));
+            add.arg("key").arg(request.key());
             if let Some(stamp) = request.headers.get(DEFINITION) {
                 add.arg("definition").arg(stamp.as_bytes());
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bodies::LARGE;
 use super::database::{self, Change};
-use super::front::{Front, Unwritten, key};
+use super::front::{Front, Unwritten};
 use super::{Core, Durability, IN_MEMORY, lock, record, with_body};
 use crate::delivery::backlog::lanes::{Lanes, Pick, Picked, Waiting};
 use crate::delivery::backlog::{
@@ -76,7 +76,7 @@ impl Handle {
             kept: Unwritten {
                 receiver: self.receiver.clone(),
                 stream: event.stream.clone(),
-                key: key(&event.request).into(),
+                key: event.request.key().into(),
                 since,
                 size: record.len() + beside,
                 file,

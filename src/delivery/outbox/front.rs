@@ -7,7 +7,6 @@ use super::bodies::Hash;
 use super::database::{Batch, Change, Contents, Insert, Totals};
 use super::journal::Journal;
 use super::record::{self, Body};
-use crate::delivery::request::{IDEMPOTENCY_KEY, Request};
 
 /// Bytes of new events in one transaction: it has to find room in the log of the database.
 const BATCH: usize = 1 << 20;
@@ -72,7 +71,7 @@ impl Unwritten {
         Some(Self {
             receiver: read.request.receiver().into(),
             stream: read.stream,
-            key: key(&read.request).into(),
+            key: read.request.key().into(),
             since: read.since,
             size: bytes.len() + usize::try_from(beside).unwrap_or(usize::MAX),
             file,
@@ -80,12 +79,6 @@ impl Unwritten {
             durable: true,
         })
     }
-}
-
-/// The idempotency key of a request.
-pub(super) fn key(request: &Request) -> &str {
-    let key = request.headers.get(IDEMPOTENCY_KEY);
-    key.and_then(|v| v.to_str().ok()).unwrap_or_default()
 }
 
 impl Front {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::bodies::Hash;
 use super::database::{self, Batch, Change, Database, DatabaseError, Row};
-use super::front::{Front, Unwritten, key};
+use super::front::{Front, Unwritten};
 use super::journal::Emptying;
 use super::{Core, lock, record};
 use crate::delivery::backlog::Event;
@@ -446,7 +446,7 @@ impl Core {
                     let unwritten = Unwritten {
                         receiver: receiver.clone(),
                         stream,
-                        key: key(&request).into(),
+                        key: request.key().into(),
                         since: event.since,
                         size: event.size,
                         file,
