@@ -19,18 +19,20 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// The images of a field, fetched and decoded.
+    /// The images of a field, fetched and decoded. The bounds are those of one run of a workflow: on
+    /// what is fetched, which is done for all URLs at once, and on the pixels of all together.
     ///
     /// # Errors
-    /// 400 with the reason if one cannot be had.
+    /// 400 with the reason if one cannot be had, or all of them are too large together.
     pub fn read(field: &Value, options: &InputOptions) -> Result<Self, Rejection> {
+        let options = options.with_images_of([field]).for_one_run();
         match field {
             Value::Array(items) => items
                 .iter()
-                .map(|item| image(item, options))
+                .map(|item| image(item, &options))
                 .collect::<Result<_, _>>()
                 .map(Self::Batch),
-            one => image(one, options).map(Self::One),
+            one => image(one, &options).map(Self::One),
         }
     }
 
@@ -76,6 +78,8 @@ fn image(field: &Value, options: &InputOptions) -> Result<Image, Rejection> {
             )));
         }
     };
+    let spent = options.budget.spend(pixels.width * pixels.height);
+    spent.map_err(Rejection::image)?;
     Ok(Image::new(pixels, "image".into()))
 }
 
@@ -135,4 +139,63 @@ pub fn by_body(bytes: &[u8], options: &InputOptions) -> Result<Matrix, Rejection
 /// If it cannot be encoded.
 pub fn encoded(jpeg: &[u8]) -> String {
     STANDARD.encode(jpeg)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::*;
+    use crate::values::codec::encode_png;
+    use crate::values::deserialise::ImageLoader;
+
+    /// Counts how often it is asked.
+    #[derive(Default)]
+    struct Shelf(AtomicUsize);
+
+    impl ImageLoader for Shelf {
+        fn load(&self, _: &str) -> Result<Bytes, String> {
+            Err("they are asked for together".to_owned())
+        }
+
+        fn load_all(&self, urls: &[&str]) -> Vec<Result<Bytes, String>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let png = encode_png(&Matrix::filled(4, 3, &[1, 2, 3])).unwrap();
+            urls.iter().map(|_| Ok(png.clone().into())).collect()
+        }
+    }
+
+    #[test]
+    fn the_images_that_a_list_names_by_url_are_fetched_together() {
+        let shelf = Arc::new(Shelf::default());
+        let options = InputOptions::remote(shelf.clone());
+        let named = |n: usize| json!({"type": "url", "value": format!("https://h/{n}.png")});
+        let list: Value = (0..3).map(named).collect();
+        let wanted = Wanted::read(&list, &options).unwrap();
+        assert_eq!(wanted.as_slice().len(), 3);
+        assert_eq!(shelf.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_list_of_images_is_bounded_as_the_images_of_one_run() {
+        let png = encode_png(&Matrix::filled(4, 3, &[1, 2, 3])).unwrap();
+        let list = |count: usize| Value::from(vec![json!({"value": STANDARD.encode(&png)}); count]);
+        let options = InputOptions {
+            max_pixels: 12,
+            ..InputOptions::default()
+        };
+        // Each request has a budget of its own.
+        for _ in 0..2 {
+            let wanted = Wanted::read(&list(5), &options).unwrap();
+            assert_eq!(wanted.as_slice().len(), 5);
+        }
+        let refused = Wanted::read(&list(6), &options).err().unwrap();
+        assert_eq!(refused.status(), 400);
+        let words = refused.body().to_string();
+        assert!(words.contains("send fewer at a time"), "{words}");
+    }
 }

@@ -59,7 +59,10 @@ pub struct PixelBudget(Option<Arc<AtomicU64>>);
 
 impl PixelBudget {
     /// Takes away what was read.
-    fn spend(&self, pixels: usize) -> Result<(), Mismatch> {
+    ///
+    /// # Errors
+    /// If that is more than is left.
+    pub(crate) fn spend(&self, pixels: usize) -> Result<(), Mismatch> {
         let Some(left) = &self.0 else {
             return Ok(());
         };
