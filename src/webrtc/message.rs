@@ -20,6 +20,8 @@ use crate::values::Timestamp;
 pub const CHUNK: usize = 48 * 1024;
 /// Longest text that a client may send; the SDK's have a few dozen bytes.
 pub const LONGEST_TEXT: usize = 64 * 1024;
+/// Longest reason, in characters, for which such a text is not heard.
+const LONGEST_REASON: usize = 200;
 /// Names of outputs that a client may ask for at once.
 const MOST_NAMES: usize = 256;
 
@@ -82,8 +84,10 @@ pub fn control(text: &str) -> Result<Control, BadMessage> {
     if text.len() > LONGEST_TEXT {
         return Err(BadMessage::Long(text.len()));
     }
-    let mut read: Control =
-        serde_json::from_str(text).map_err(|error| BadMessage::Json(error.to_string()))?;
+    let mut read: Control = serde_json::from_str(text).map_err(|error| {
+        // It may repeat all that the client said.
+        BadMessage::Json(error.to_string().chars().take(LONGEST_REASON).collect())
+    })?;
     let lists = [&mut read.stream_output, &mut read.data_output];
     for names in lists.into_iter().flatten() {
         names.truncate(MOST_NAMES);
@@ -213,6 +217,11 @@ mod tests {
             assert!(matches!(control(text), Err(BadMessage::Json(_))), "{text}");
         }
         let long = " ".repeat(LONGEST_TEXT + 1);
+        let Err(BadMessage::Json(told)) = control(&json!({"ack": &long[..1_000]}).to_string())
+        else {
+            panic!("a text is no number");
+        };
+        assert!(told.len() <= LONGEST_REASON, "{told}");
         assert_eq!(control(&long), Err(BadMessage::Long(LONGEST_TEXT + 1)));
     }
 

@@ -20,7 +20,7 @@ use super::film::{Film, make};
 use super::ice::{self, IceServer};
 use super::offer::{Offer, Payload};
 use super::pulse::Questions;
-use super::track::{agree_on, caps_of, is_video, swallow};
+use super::track::{agree_on, bound_streams, caps_of, is_video, swallow};
 use super::upload::{Upload, UploadError};
 use crate::sources::{Inflow, SourceError};
 
@@ -128,6 +128,7 @@ impl Peer {
         let bin = make("webrtcbin")?;
         bin.set_property_from_str("bundle-policy", "max-bundle");
         bin.set_property("latency", LATENCY);
+        bound_streams(&bin);
         pipeline.add(&bin).map_err(WebrtcError::host)?;
         let (events, received) = bounded(EVENTS);
         let lines = Arc::new(Lines {

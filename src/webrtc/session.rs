@@ -64,6 +64,8 @@ pub(super) struct Session {
     pieces: u64,
     farewell: bool,
     told_to_stop: bool,
+    /// Whether the log has a message that makes no sense.
+    puzzled: bool,
 }
 
 impl Session {
@@ -103,6 +105,7 @@ impl Session {
             pieces: 0,
             farewell: false,
             told_to_stop: false,
+            puzzled: false,
         }
     }
 
@@ -306,10 +309,7 @@ impl Session {
     fn obey(&mut self, text: &str) {
         let control = match message::control(text) {
             Ok(control) => control,
-            Err(error) => {
-                tracing::warn!(session = %self.record.id, %error, "a message of a client is left unheard");
-                return;
-            }
+            Err(error) => return self.be_puzzled(&format!("a message is left unheard: {error}")),
         };
         if let Some(frame) = control.ack {
             self.window.acknowledge(frame, self.sent);
@@ -317,13 +317,19 @@ impl Session {
         if let Some(names) = control.stream_output {
             match self.stream_output.is_some() {
                 true => self.stream_output = Some(StreamOutput::of_change(&names)),
-                false => {
-                    tracing::warn!(session = %self.record.id, "it has no track on which an output could be shown");
-                }
+                false => self.be_puzzled("it has no track on which an output could be shown"),
             }
         }
         if let Some(names) = control.data_output {
             self.data_output = DataOutput::of(Some(&names));
+        }
+    }
+
+    /// Tells the log what the client gets wrong, the first time only: a client may go on for ever.
+    fn be_puzzled(&mut self, by: &str) {
+        match std::mem::replace(&mut self.puzzled, true) {
+            false => tracing::warn!(session = %self.record.id, "{by}; further ones are not told"),
+            true => tracing::debug!(session = %self.record.id, "{by}"),
         }
     }
 

@@ -7,6 +7,21 @@ use gstreamer_webrtc as gst_webrtc;
 use super::film::make;
 use super::offer::Payload;
 
+/// Streams of packets that are told apart in a session; a browser has up to three for a track. Each
+/// has a buffer and a thread, and a client chooses how many it sends.
+const MOST_STREAMS: u32 = 32;
+
+/// Bounds how many streams of packets a client may send; further ones are thrown away.
+pub(super) fn bound_streams(bin: &gst::Element) {
+    let rtp = bin
+        .downcast_ref::<gst::Bin>()
+        .and_then(|b| b.by_name("rtpbin"));
+    match rtp.filter(|rtp| rtp.find_property("max-streams").is_some()) {
+        Some(rtp) => rtp.set_property("max-streams", MOST_STREAMS),
+        None => tracing::debug!("this release of GStreamer bounds no streams"),
+    }
+}
+
 /// The packets of a payload.
 pub(super) fn caps_of(payload: Payload) -> gst::Caps {
     gst::Caps::builder("application/x-rtp")
@@ -62,5 +77,20 @@ pub(super) fn swallow(pipeline: &gst::Pipeline, pad: &gst::Pad) {
         });
     if let Err(error) = linked {
         tracing::warn!(error, "a track that is not needed could not be put aside");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_cannot_send_as_many_streams_as_it_likes() {
+        crate::sources::gst::init().unwrap();
+        let bin = make("webrtcbin").unwrap();
+        bound_streams(&bin);
+        let rtp = bin.downcast_ref::<gst::Bin>().unwrap().by_name("rtpbin");
+        let most = rtp.unwrap().property::<u32>("max-streams");
+        assert_eq!(most, MOST_STREAMS);
     }
 }
