@@ -19,7 +19,7 @@ use super::WebrtcError;
 use super::film::{Film, make};
 use super::ice::{self, IceServer};
 use super::offer::{Offer, Payload};
-use super::pulse::Questions;
+use super::pulse::{Heard, Questions};
 use super::track::{agree_on, bound_streams, caps_of, is_video, swallow};
 use super::upload::{Upload, UploadError};
 use crate::sources::{Inflow, SourceError};
@@ -176,9 +176,9 @@ impl Peer {
         self.lines.pieces.load(Ordering::Relaxed)
     }
 
-    /// Packets from the client so far, without those of ICE.
-    pub fn packets(&self) -> u64 {
-        self.questions.packets()
+    /// What came from the client so far.
+    pub fn heard(&self) -> Heard {
+        self.questions.heard()
     }
 
     /// Asks the client whether it is there; false if that cannot be done now ([`Questions::ask`]).

@@ -181,7 +181,7 @@ impl Session {
 
     /// Looks whether the client is still there.
     fn feel_pulse(&mut self, now: Duration) {
-        match self.pulse.look(self.peer.packets(), now) {
+        match self.pulse.look(self.peer.heard(), now) {
             Sign::Ask if self.peer.ask() => self.pulse.asked(),
             Sign::Well | Sign::Ask => {}
             Sign::Gone => self.hear(PeerEvent::Gone("the client answers no more")),

@@ -1,12 +1,12 @@
 //! Clients that say nothing: one that is gone is missed, one that is only quiet is not.
 
 use std::io::{BufRead, BufReader};
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use super::server::Server;
 use super::support::http_camera::{Answer, HttpCamera};
-use super::{Client, start};
+use super::{Client, client, start};
 
 /// Waits until a scenario says a word.
 fn wait_for_word(scenario: &mut Child, word: &str) {
@@ -39,16 +39,56 @@ fn a_client_that_is_quiet_is_asked_and_stays() {
         ("WEBRTC_MJPEG_ALLOW_NON_GLOBAL_ADDRESSES", "true"),
     ];
     let server = Server::start(&[], &env);
-    let client = Client::new();
     let mut quiet = start(&server, "quiet", &[&camera.url("http", "cam")]);
     wait_for_word(&mut quiet, "running");
     drop(camera);
+    stays_until_it_is_killed(&server, quiet);
+}
+
+/// A client stays while it is quiet, for longer than the silence that is allowed; killed, it is
+/// missed.
+fn stays_until_it_is_killed(server: &Server, mut quiet: Child) {
+    let client = Client::new();
     let until = Instant::now() + Duration::from_secs(9);
     while Instant::now() < until {
-        assert_eq!(client.sessions(&server).len(), 1, "{until:?}");
+        assert_eq!(client.sessions(server).len(), 1, "{until:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
     quiet.kill().unwrap();
     quiet.wait().unwrap();
-    client.wait_until_none_is_left(&server, Duration::from_secs(8));
+    client.wait_until_none_is_left(server, Duration::from_secs(8));
+}
+
+/// Starts a client without a data channel, which cannot be asked.
+fn start_without_channel(server: &Server, arguments: &[&str]) -> Child {
+    let mut started = client::script("webrtc/tracks.py")
+        .arg(server.url(""))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for_word(&mut started, "running");
+    started
+}
+
+/// It goes on reporting when no picture comes from it any more.
+#[test]
+fn a_client_that_only_sends_may_pause_and_is_missed_when_it_is_killed() {
+    let server = Server::start(&[], &[("MILLRACE_WEBRTC_SILENCE_SECONDS", "4")]);
+    let sender = start_without_channel(&server, &["pausing"]);
+    stays_until_it_is_killed(&server, sender);
+}
+
+/// It goes on reporting when no picture comes to it any more.
+#[test]
+fn a_client_that_only_receives_may_wait_and_is_missed_when_it_is_killed() {
+    let camera = HttpCamera::start(Answer::Mjpeg(30));
+    let env = [
+        ("MILLRACE_WEBRTC_SILENCE_SECONDS", "4"),
+        ("WEBRTC_MJPEG_ALLOW_NON_GLOBAL_ADDRESSES", "true"),
+    ];
+    let server = Server::start(&[], &env);
+    let viewer = start_without_channel(&server, &["viewing", &camera.url("http", "cam")]);
+    drop(camera);
+    stays_until_it_is_killed(&server, viewer);
 }
