@@ -7,6 +7,8 @@
 
 #[path = "support/sdk.rs"]
 mod client;
+#[path = "webrtc/offline.rs"]
+mod offline;
 #[path = "support/platform.rs"]
 mod platform;
 #[path = "support/server.rs"]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 
+use super::host::sinks;
 use crate::webrtc::Settings;
 
 /// How WebRTC sessions behave.
@@ -151,6 +152,8 @@ impl WebrtcArgs {
             uploads_bytes: self.webrtc_uploads_mib.saturating_mul(1 << 20),
             upload_dir: self.webrtc_upload_dir.clone(),
             ports: self.webrtc_ports,
+            // Settings that make no sense are refused where the store of definitions is opened.
+            forbidden: sinks().ok().and_then(|sinks| sinks.forbidden()),
         }
     }
 }

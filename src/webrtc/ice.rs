@@ -5,10 +5,16 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
+use url::Url;
+
 use super::WebrtcError;
+use crate::network::PlatformPlaces;
 
 /// Servers that are used of those that a client names.
 const MOST: usize = 8;
+/// Ports of STUN and TURN, and of both with TLS (RFC 7065).
+const PORT: u16 = 3_478;
+const TLS_PORT: u16 = 5_349;
 
 /// A STUN or TURN server.
 #[derive(Clone, PartialEq)]
@@ -27,20 +33,30 @@ impl std::fmt::Debug for IceServer {
     }
 }
 
-/// Sets up how a connection is found.
+/// Sets up how a connection is found. Servers at forbidden places are left out, and the connection is
+/// looked for without them.
 ///
 /// # Errors
 /// If an address of a server cannot be read.
 pub(super) fn set_up(
     bin: &gst::Element,
     servers: &[IceServer],
+    forbidden: Option<&PlatformPlaces>,
     ports: Option<(u16, u16)>,
 ) -> Result<(), WebrtcError> {
     let addresses = servers
         .iter()
         .flat_map(|server| server.urls.iter().map(move |url| (server, url)));
     for (server, url) in addresses.take(MOST) {
-        match address(url, server)? {
+        let address = address(url, server)?;
+        if let Some(place) = forbidden.and_then(|places| forbidden_place(url, places)) {
+            tracing::warn!(
+                server = place,
+                "a STUN or TURN server of the platform is left out: OFFLINE_MODE is on; the connection is looked for without it"
+            );
+            continue;
+        }
+        match address {
             Address::Stun(address) => bin.set_property("stun-server", address),
             Address::Turn(address) => {
                 bin.emit_by_name::<bool>("add-turn-server", &[&address]);
@@ -85,6 +101,20 @@ enum Address {
     Turn(String),
 }
 
+/// Host and port of a server, if nothing is sent there. The address has been read ([`address`]).
+fn forbidden_place(url: &str, places: &PlatformPlaces) -> Option<String> {
+    let (scheme, rest) = url.split_once(':')?;
+    let place = rest.split('?').next()?;
+    // Hosts are compared as those of HTTP are, whose port is another one.
+    let mut asked = Url::parse(&format!("http://{place}")).ok()?;
+    if asked.port().is_none() && !place.ends_with(":80") {
+        let tls = scheme.to_ascii_lowercase().ends_with('s');
+        let port = if tls { TLS_PORT } else { PORT };
+        asked.set_port(Some(port)).ok()?;
+    }
+    places.have(&asked).then(|| place.to_owned())
+}
+
 fn address(url: &str, server: &IceServer) -> Result<Address, WebrtcError> {
     let unreadable = |reason: &str| WebrtcError::Field {
         what: "an ICE server",
@@ -124,6 +154,30 @@ fn address(url: &str, server: &IceServer) -> Result<Address, WebrtcError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn servers_of_the_platform_are_known_by_host_and_by_port() {
+        let places = PlatformPlaces::with(["http://10.0.0.7:3478/", "https://gate.example"]);
+        for url in [
+            "stun:turn.roboflow.com",
+            "turns:TURN.roboflow.com:443?transport=tcp",
+            "turn:10.0.0.7",
+            "stun:10.0.0.7:3478",
+            "turn:gate.example:443",
+        ] {
+            assert!(forbidden_place(url, &places).is_some(), "{url}");
+        }
+        for url in [
+            "stun:stun.example.com:3478",
+            "turn:notroboflow.com",
+            "turns:10.0.0.7",
+            "turn:10.0.0.7:80",
+            "stun:gate.example",
+            "stun:[::1]:3478",
+        ] {
+            assert_eq!(forbidden_place(url, &places), None, "{url}");
+        }
+    }
 
     #[test]
     fn servers_are_named_as_gstreamer_wants_it() {

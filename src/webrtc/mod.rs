@@ -224,6 +224,7 @@ impl Sessions {
                 && !lock(&self.records).contains_key(id.as_str())
         };
         let id = wanted.filter(usable);
+            forbidden: self.host.settings.forbidden.as_deref(),
         id.unwrap_or_else(|| Uuid::new_v4().to_string()).into()
     }
 

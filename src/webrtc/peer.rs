@@ -22,6 +22,7 @@ use super::offer::{Offer, Payload};
 use super::pulse::{Heard, Questions};
 use super::track::{agree_on, bound_streams, caps_of, is_video, swallow};
 use super::upload::{Upload, UploadError};
+use crate::network::PlatformPlaces;
 use crate::sources::{Inflow, SourceError};
 
 /// How long each step of the negotiation may take.
@@ -70,6 +71,8 @@ pub struct PeerSpec<'a> {
     pub upload: Option<Upload>,
     /// Servers that help to connect.
     pub ice: &'a [IceServer],
+    /// Where none of them may be.
+    pub forbidden: Option<&'a PlatformPlaces>,
     /// First and last UDP port.
     pub ports: Option<(u16, u16)>,
 }
@@ -147,7 +150,7 @@ impl Peer {
             answer: String::new(),
         };
         peer.listen(&bin);
-        ice::set_up(&bin, spec.ice, spec.ports)?;
+        ice::set_up(&bin, spec.ice, spec.forbidden, spec.ports)?;
         let video = spec.offer.video;
         let payload = video.and_then(|video| video.payload);
         agree_on(&bin, payload);

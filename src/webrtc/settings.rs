@@ -1,7 +1,10 @@
 //! How sessions behave.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::network::PlatformPlaces;
 
 /// Settings of all sessions of a process. The variables are those of the reference where it has one.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +48,8 @@ pub struct Settings {
     pub upload_dir: PathBuf,
     /// `MILLRACE_WEBRTC_PORTS`: first and last UDP port for media; any if not set.
     pub ports: Option<(u16, u16)>,
+    /// Where nothing is sent, in offline mode: servers there that a client names are left out.
+    pub forbidden: Option<Arc<PlatformPlaces>>,
 }
 
 impl Default for Settings {
@@ -69,6 +74,7 @@ impl Default for Settings {
             uploads_bytes: 4 << 30,
             upload_dir: PathBuf::from("/tmp"),
             ports: None,
+            forbidden: None,
         }
     }
 }
