@@ -27,6 +27,8 @@ mod record;
 mod session;
 mod settings;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod track;
 mod upload;
 
@@ -100,6 +102,18 @@ pub struct SessionStream {
 
 fn lock(records: &Mutex<Records>) -> MutexGuard<'_, Records> {
     records.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A name that no session has: the client's, where it is one.
+fn free_id(wanted: Option<String>, records: &Records) -> Arc<str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let usable = |id: &String| {
+        (1..=LONGEST_ID).contains(&id.len())
+            && id.chars().all(plain)
+            && !records.contains_key(id.as_str())
+    };
+    let id = wanted.filter(usable);
+    id.unwrap_or_else(|| Uuid::new_v4().to_string()).into()
 }
 
 /// A place among the sessions; given back when dropped.
@@ -210,29 +224,17 @@ impl Sessions {
             inflow,
             upload,
             ice: &spec.ice,
+            forbidden: self.host.settings.forbidden.as_deref(),
             ports: self.host.settings.ports,
         })?;
         Ok((peer, source))
     }
 
-    /// A name that no session has: the client's, where it is one.
-    fn free_id(&self, wanted: Option<String>) -> Arc<str> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let usable = |id: &String| {
-            (1..=LONGEST_ID).contains(&id.len())
-                && id.chars().all(plain)
-                && !lock(&self.records).contains_key(id.as_str())
-        };
-        let id = wanted.filter(usable);
-            forbidden: self.host.settings.forbidden.as_deref(),
-        id.unwrap_or_else(|| Uuid::new_v4().to_string()).into()
-    }
-
     /// Takes a place, if there is one left for anybody and for the workspace.
     fn take_place(&self, spec: &mut SessionSpec) -> Result<(Arc<Record>, Place), WebrtcError> {
-        let id = self.free_id(spec.id.take());
         let settings = &self.host.settings;
         let mut records = lock(&self.records);
+        let id = free_id(spec.id.take(), &records);
         if records.len() >= settings.max_sessions {
             return Err(WebrtcError::Full {
                 limit: settings.max_sessions,

@@ -226,10 +226,11 @@ impl Program {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn spec(feed: Feed) -> SessionSpec {
+    /// What a client asks for that asks for nothing but frames.
+    pub(in crate::webrtc) fn spec(feed: Feed) -> SessionSpec {
         SessionSpec {
             id: None,
             offer: String::new(),
