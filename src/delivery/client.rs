@@ -5,10 +5,12 @@
 //! 303 turns into GET, 302 too, 301 only for POST, 307 and 308 keep method and body. Credentials
 //! do not follow to another host. Only the status of an answer counts; its body is thrown away.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, LOCATION, PROXY_AUTHORIZATION, RETRY_AFTER,
 };
@@ -76,7 +78,7 @@ impl Clients {
         stream: &str,
         clock: &dyn Clock,
     ) -> Result<Answer, Trouble> {
-        let carried = self.carry(request, stream, clock);
+        let carried = whole(self.carry(request, stream, clock));
         match tokio::time::timeout(request.timeout, carried).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::Timeout {
@@ -160,6 +162,13 @@ impl Clients {
     }
 }
 
+/// An attempt that ends in a failure if it panics: nobody else would settle its event, and the events
+/// of its stream would wait for it for ever.
+async fn whole(attempt: impl Future<Output = Result<Answer, Trouble>>) -> Result<Answer, Trouble> {
+    let outcome = AssertUnwindSafe(attempt).catch_unwind().await;
+    outcome.unwrap_or_else(|_| Err(Failure::Broken.into()))
+}
+
 /// Reads what little an answer says, so that its connection can serve the next request.
 async fn drain(response: &mut reqwest::Response) {
     let mut read = 0;
@@ -196,7 +205,7 @@ fn redirect(request: &mut Request, status: StatusCode, to: Url) -> Result<(), Fa
     Ok(())
 }
 
-fn failure(request: &Request, error: reqwest::Error) -> Failure {
+pub(super) fn failure(request: &Request, error: reqwest::Error) -> Failure {
     if let Some(refused) = network::refusal(&error) {
         return AddressRefused::from(refused.clone()).into();
     }
@@ -216,6 +225,21 @@ fn failure(request: &Request, error: reqwest::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_attempt_that_panics_is_a_failure_that_is_not_repeated() {
+        let panics = async {
+            let answers: Vec<Answer> = Vec::new();
+            Ok(answers[0].clone())
+        };
+        let failure = whole(panics).await.unwrap_err().failure;
+        assert_eq!(failure, Failure::Broken);
+        assert!(!failure.retry());
+        assert_eq!(
+            whole(async { Ok(Answer::of(204)) }).await,
+            Ok(Answer::of(204))
+        );
+    }
 
     #[test]
     fn credentials_stay_with_their_host() {

@@ -168,6 +168,12 @@ impl Exchange {
         self
     }
 
+    /// Whether it needs something out of the answer.
+    fn asks(&self) -> bool {
+        let values = self.keep.len() + self.want.len();
+        values > 0 || self.done.is_some() || self.stays.is_some()
+    }
+
     fn request(
         &self,
         addresses: AddressPolicy,

@@ -122,6 +122,9 @@ pub enum Failure {
     /// Delivery could not be started on this machine.
     #[error("delivery could not be started: {0}")]
     Internal(String),
+    /// The attempt panicked.
+    #[error("the attempt broke off by a defect of millrace; the log tells where, please report it")]
+    Broken,
     /// The receiver understood and said no.
     #[error("{reason}")]
     Said {
@@ -196,9 +199,11 @@ impl Failure {
             Self::Peer { passing: true, .. } => Cause::Busy,
             Self::Status { .. } | Self::Peer { .. } | Self::Redirects => Cause::Refused,
             Self::Address(_) => Cause::Address,
-            Self::Request(_) | Self::Internal(_) | Self::Post(_) | Self::TakenAway => {
-                Cause::Request
-            }
+            Self::Request(_)
+            | Self::Internal(_)
+            | Self::Broken
+            | Self::Post(_)
+            | Self::TakenAway => Cause::Request,
             Self::Behind(_) => Cause::Busy,
             Self::Said { retry: true, .. } => Cause::Busy,
             Self::Said { retry: false, .. } => Cause::Refused,

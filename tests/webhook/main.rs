@@ -6,13 +6,14 @@ mod block;
 #[path = "../support/receiver.rs"]
 mod receiver;
 
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace::delivery::webhook::Webhook;
 use millrace::delivery::{
-    AddressPolicy, Capacity, Cause, Counts, Dispatcher, DropCause, Event, Overflow, Request,
-    RetryPolicy, Settings,
+    AddressPolicy, Capacity, Cause, Counts, Dispatcher, DropCause, Errand, Event, Exchange,
+    Overflow, Request, RetryPolicy, Settings,
 };
 use receiver::{Receiver, Reply};
 use serde_json::{Value as Json, json};
@@ -225,6 +226,38 @@ fn the_strict_policy_keeps_requests_off_this_machine() {
     assert!(receiver.received().is_empty());
 }
 
+/// The first answer breaks off in the middle: nobody knows what it said.
+#[test]
+fn an_errand_whose_answer_breaks_off_is_run_again() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let service = std::thread::spawn(move || {
+        let whole = r#"{"id": "E1"}"#;
+        for sent in [&whole[..6], whole] {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            let length = whole.len();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+            stream.write_all((head + sent).as_bytes()).unwrap();
+        }
+    });
+    let errand = Errand::new(vec![Exchange::new("GET", url).want(&["/id"])]);
+    let request = errand.request(AddressPolicy::Any, Duration::from_secs(5));
+    let dispatcher = Dispatcher::new(quick());
+    let event = Event {
+        stream: "camera".into(),
+        request: Arc::new(request.unwrap()),
+    };
+    dispatcher.post(event).unwrap();
+    let counts = dispatcher.close(PATIENCE);
+    assert_eq!(
+        (counts.delivered, counts.retried, counts.lost()),
+        (1, 1, 0),
+        "{counts}"
+    );
+    service.join().unwrap();
+}
+
 #[test]
 fn results_are_posted_when_they_should_be() {
     let receiver = Receiver::start(vec![Reply::status(503)], Reply::status(200));
@@ -241,8 +274,14 @@ fn results_are_posted_when_they_should_be() {
     let received = receiver.received();
     let bodies = received
         .iter()
-        .map(|r| serde_json::from_str::<Json>(r.text()).unwrap()["frame"].clone())
-        .collect();
-    assert_eq!(frames, [json!(2), json!(3)]);
+        .map(|r| serde_json::from_str::<Json>(r.text()).unwrap());
+    let bodies: Vec<Json> = bodies.collect();
+    let frames: Vec<&Json> = bodies.iter().map(|body| &body["frame"]).collect();
+    assert_eq!(frames, [&json!(2), &json!(2), &json!(3)]);
+    // By its id a receiver knows what it has already, with and without headers.
+    for (request, body) in received.iter().zip(&bodies) {
+        assert_eq!(body["id"], request.header("idempotency-key"));
+    }
+    assert!(bodies[0]["id"] == bodies[1]["id"] && bodies[1]["id"] != bodies[2]["id"]);
     assert_eq!(received[0].header("content-type"), "application/json");
 }

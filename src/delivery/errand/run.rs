@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 
-use super::{Errand, is_true};
+use super::{Errand, Exchange, is_true};
 use crate::clock::Clock;
 use crate::delivery::address::AddressRefused;
-use crate::delivery::client::Clients;
+use crate::delivery::client::{self, Clients};
 use crate::delivery::outcome::{Answer, Failure, Reply, Trouble};
 use crate::delivery::request::{DEFINITION, IDEMPOTENCY_KEY, Request};
 use crate::delivery::retry;
@@ -64,7 +64,7 @@ impl Errand {
             let fresh = known.is_none();
             let (reply, retry_after) = match known {
                 Some(reply) => (reply, None),
-                None => exchange_once(clients, &request, clock)
+                None => exchange_once(clients, exchange, &request, clock)
                     .await
                     .map_err(|failure| trouble(failure, None))?,
             };
@@ -106,14 +106,14 @@ impl Errand {
 
 /// The key of one exchange: that of the event and its number.
 fn key(whole: &Request, exchange: usize) -> HeaderValue {
-    let key = whole.headers.get(IDEMPOTENCY_KEY);
-    let key = key.and_then(|key| key.to_str().ok()).unwrap_or_default();
-    HeaderValue::from_str(&format!("{key}-{exchange}"))
+    HeaderValue::from_str(&format!("{}-{exchange}", whole.key()))
         .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
+/// Makes one exchange. An answer that breaks off is none, if anything in it is asked for.
 async fn exchange_once(
     clients: &Clients,
+    exchange: &Exchange,
     request: &Request,
     clock: &dyn Clock,
 ) -> Result<(Reply, Option<Duration>), Failure> {
@@ -128,8 +128,14 @@ async fn exchange_once(
         .and_then(|text| text.to_str().ok())
         .and_then(|text| retry::retry_after(text, now));
     let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk);
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Err(error) if status.is_success() && exchange.asks() => {
+                return Err(client::failure(request, error));
+            }
+            Ok(None) | Err(_) => break,
+        }
         if body.len() > MAX_ANSWER {
             body.truncate(MAX_ANSWER);
             break;
