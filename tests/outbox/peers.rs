@@ -175,6 +175,13 @@ fn redis_gets_everything_in_order() {
 
     assert!(test_command(&format!("{server}?list=more")).contains("length of the list 1"));
     assert!(test_command(&format!("{server}?channel=ch")).contains("listeners 0"));
+    // A server that takes its time is waited for, and has the event once.
+    let pause = redis::cmd("CLIENT").arg("PAUSE").arg(1_200).to_owned();
+    pause.exec(&mut connection).unwrap();
+    let slow = Request::event(&format!("{server}?list=slow"), "{}".into()).unwrap();
+    let answer = Dispatcher::default().send(slow).unwrap();
+    assert_eq!(answer.to_string(), "length of the list 1");
+
     // A list is no stream: the server will say so every time.
     let refused = Dispatcher::default()
         .send(Request::event(&format!("{server}?stream=more"), "{}".into()).unwrap());

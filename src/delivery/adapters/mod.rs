@@ -93,8 +93,34 @@ impl<T: Clone> Connections<T> {
         self.all().remove(authority(&request.url));
     }
 
+    /// Makes an attempt. Its connection is forgotten unless it succeeds, also if nobody waits for it any
+    /// more: what the connection still holds would go out later.
+    async fn attempt(
+        &self,
+        request: &Request,
+        attempt: impl Future<Output = Result<Answer, Failure>>,
+    ) -> Result<Answer, Failure> {
+        let mut unfinished = Unfinished(Some((self, request)));
+        let outcome = attempt.await;
+        if outcome.is_ok() {
+            unfinished.0 = None;
+        }
+        outcome
+    }
+
     fn all(&self) -> MutexGuard<'_, HashMap<String, T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An attempt that has not succeeded.
+struct Unfinished<'a, T: Clone>(Option<(&'a Connections<T>, &'a Request)>);
+
+impl<T: Clone> Drop for Unfinished<'_, T> {
+    fn drop(&mut self) {
+        if let Some((connections, request)) = self.0 {
+            connections.forget(request);
+        }
     }
 }
 
@@ -155,7 +181,26 @@ fn confirmed(said: impl Into<String>) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_outlives_attempts_that_succeed_and_no_others() {
+        let request = Request::event("redis://h/0?list=l", "{}".into()).unwrap();
+        let connections = Connections::default();
+        connections.keep(&request, &1);
+        let done = async { Ok(confirmed("ok")) };
+        assert!(connections.attempt(&request, done).await.is_ok());
+        assert_eq!(connections.get(&request), Some(1));
+        let failed = async { Err(unreachable(&request, "gone")) };
+        assert!(connections.attempt(&request, failed).await.is_err());
+        assert_eq!(connections.get(&request), None);
+        connections.keep(&request, &2);
+        let silent = connections.attempt(&request, std::future::pending());
+        let given_up = tokio::time::timeout(Duration::from_millis(5), silent).await;
+        assert!(given_up.is_err() && connections.get(&request).is_none());
+    }
 
     #[test]
     fn addresses_name_their_topic_subject_or_stream() {

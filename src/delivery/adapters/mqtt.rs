@@ -37,13 +37,12 @@ type Outcome = Result<PubAckReason, String>;
 #[derive(Clone)]
 struct Connection {
     client: AsyncClient,
-    /// Who waits for messages that have not got a number yet, in their order.
-    handed_in: Arc<tokio::sync::Mutex<()>>,
     waiting: Arc<Mutex<Waiting>>,
 }
 
 #[derive(Default)]
 struct Waiting {
+    /// Who waits for messages that have not got a number yet, in their order.
     unnumbered: VecDeque<oneshot::Sender<Outcome>>,
     numbered: HashMap<u16, oneshot::Sender<Outcome>>,
     /// Why the connection ended.
@@ -90,7 +89,6 @@ impl Mqtt {
         let (client, events) = AsyncClient::new(options, AT_ONCE);
         let connection = Connection {
             client,
-            handed_in: Arc::default(),
             waiting: Arc::default(),
         };
         tokio::spawn(serve(events, connection.waiting.clone()));
@@ -111,21 +109,9 @@ impl Mqtt {
             content_type,
             ..PublishProperties::default()
         };
-        let topic = path(&request.url);
-        let (told, outcome) = oneshot::channel();
-        {
-            // The broker's numbers come in the order in which messages are handed in.
-            let _order = connection.handed_in.lock().await;
-            connection
-                .wait(told)
-                .map_err(|why| unreachable(request, why))?;
-            let body = request.body.clone();
-            let handed = connection
-                .client
-                .publish_with_properties(topic, QoS::AtLeastOnce, retain, body, properties)
-                .await;
-            handed.map_err(|e| refused(request, e, false))?;
-        }
+        let outcome = connection
+            .hand_in(request, retain, properties)
+            .map_err(|why| unreachable(request, why))?;
         match outcome.await {
             Ok(Ok(PubAckReason::Success)) => Ok(confirmed("PUBACK")),
             Ok(Ok(PubAckReason::NoMatchingSubscribers)) => {
@@ -150,13 +136,26 @@ impl Connection {
         self.waiting().ended.is_some()
     }
 
-    fn wait(&self, told: oneshot::Sender<Outcome>) -> Result<(), String> {
+    /// Hands a message in at once or not at all, and who waits for it with it: the broker's numbers
+    /// come in the order in which messages are handed in.
+    fn hand_in(
+        &self,
+        request: &Request,
+        retain: bool,
+        properties: PublishProperties,
+    ) -> Result<oneshot::Receiver<Outcome>, String> {
         let mut waiting = self.waiting();
         if let Some(why) = &waiting.ended {
             return Err(why.clone());
         }
+        let (topic, body) = (path(&request.url), request.body.clone());
+        let (qos, client) = (QoS::AtLeastOnce, &self.client);
+        client
+            .try_publish_with_properties(topic, qos, retain, body, properties)
+            .map_err(|_| "the connection takes no message just now".to_owned())?;
+        let (told, outcome) = oneshot::channel();
         waiting.unnumbered.push_back(told);
-        Ok(())
+        Ok(outcome)
     }
 }
 
@@ -188,5 +187,28 @@ async fn serve(mut events: EventLoop, waiting: Arc<Mutex<Waiting>>) {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_not_taken_leaves_nobody_waiting() {
+        let request = Request::event("mqtt://h/t", "{}".into()).unwrap();
+        let (client, events) = AsyncClient::new(MqttOptions::new("x", "h", 1883), 1);
+        let connection = Connection {
+            client,
+            waiting: Arc::default(),
+        };
+        let hand_in = || connection.hand_in(&request, false, PublishProperties::default());
+        assert!(hand_in().is_ok());
+        assert!(hand_in().is_err(), "there is room for one");
+        drop(events);
+        assert!(hand_in().is_err(), "nobody serves it any more");
+        assert_eq!(connection.waiting().unnumbered.len(), 1);
+        connection.waiting().ended = Some("gone".into());
+        assert_eq!(hand_in().unwrap_err(), "gone");
     }
 }

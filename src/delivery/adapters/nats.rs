@@ -34,26 +34,7 @@ impl Adapter for Nats {
     }
 
     fn attempt<'a>(&'a self, request: &'a Request, _: &'a str) -> Attempt<'a> {
-        Box::pin(async move {
-            let mut attempt = Unfinished(Some((self, request)));
-            let outcome = self.send(request).await;
-            if outcome.is_ok() {
-                attempt.0 = None;
-            }
-            outcome
-        })
-    }
-}
-
-/// Forgets the connection of an attempt that failed or was given up: what it still holds would go
-/// out later.
-struct Unfinished<'a>(Option<(&'a Nats, &'a Request)>);
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if let Some((nats, request)) = self.0 {
-            nats.connections.forget(request);
-        }
+        Box::pin(self.connections.attempt(request, self.send(request)))
     }
 }
 

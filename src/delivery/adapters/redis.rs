@@ -5,7 +5,7 @@
 //! nobody gets who does not listen just then.
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, ErrorKind, RedisError, ServerErrorKind, cmd};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, ServerErrorKind, cmd};
 use url::Url;
 
 use super::{Adapter, Attempt, Connections, confirmed, query, refused, unreachable};
@@ -30,13 +30,7 @@ impl Adapter for Redis {
     }
 
     fn attempt<'a>(&'a self, request: &'a Request, _: &'a str) -> Attempt<'a> {
-        Box::pin(async move {
-            let outcome = self.send(request).await;
-            if outcome.is_err() {
-                self.connections.forget(request);
-            }
-            outcome
-        })
+        Box::pin(self.connections.attempt(request, self.send(request)))
     }
 }
 
@@ -48,8 +42,13 @@ impl Redis {
                 let mut address = request.url.clone();
                 address.set_query(None);
                 let client = Client::open(address).map_err(|e| failure(request, &e))?;
-                let made = client.get_multiplexed_async_connection().await;
-                let made = made.map_err(|e| failure(request, &e))?;
+                // Whoever waits for the attempt keeps the time. A limit here would be shorter than a large
+                // event or a busy server needs, and the event would be there once more with every attempt.
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(None)
+                    .set_response_timeout(None);
+                let made = client.get_multiplexed_async_connection_with_config(&config);
+                let made = made.await.map_err(|e| failure(request, &e))?;
                 self.connections.keep(request, &made);
                 made
             }
