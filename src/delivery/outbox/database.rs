@@ -14,6 +14,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row as SqlRow, params};
 
 use super::bodies::Hash;
+use super::place::keep_private;
 use super::{Durability, OutboxError};
 
 /// Name of the file.
@@ -196,6 +197,10 @@ impl Database {
     }
 
     fn connect(path: &Path, durability: Durability) -> Result<Self> {
+        // What SQLite puts beside the file gets its permissions.
+        if let Err(error) = keep_private(path) {
+            tracing::warn!(path = %path.display(), %error, "others may be able to read the outbox");
+        }
         let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY)?;
         // Has an effect only on a file without tables, before its first page is written.

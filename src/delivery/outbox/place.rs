@@ -3,9 +3,9 @@
 //! One process at a time delivers what is in an outbox; it holds a lock on the file `lock`, which
 //! the kernel takes away with the process, however it ends.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, FlockOperation, flock};
@@ -114,6 +114,18 @@ impl Place {
             taken = Self::take(Path::new(&name));
         }
         taken
+    }
+}
+
+/// Makes a file if it is not there, and keeps others from reading it: requests hold secrets. The
+/// folder may be one that everybody reads.
+pub(super) fn keep_private(path: &Path) -> io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path)?;
+    match file.metadata()?.permissions().mode() & 0o077 {
+        0 => Ok(()),
+        _ => file.set_permissions(Permissions::from_mode(0o600)),
     }
 }
 

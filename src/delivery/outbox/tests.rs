@@ -462,3 +462,36 @@ fn receivers_without_events_leave_the_books() {
     let names = names(&handle(&open(folder.path())));
     assert_eq!(names.last().map(String::as_str), Some("1"));
 }
+
+#[test]
+fn nobody_else_may_read_what_waits() {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    // One of an older release.
+    drop(open(path));
+    let database = path.join(super::database::FILE);
+    std::fs::set_permissions(&database, Permissions::from_mode(0o644)).unwrap();
+    let outbox = open(path);
+    let backlog = handle(&outbox);
+    for bytes in [10, super::bodies::LARGE + 1] {
+        backlog.put(event("a", "x", bytes), None).unwrap();
+    }
+    until("the events are in the database", || {
+        path.join("outbox.db-wal").exists() && outbox.core.front().unwritten.is_empty()
+    });
+    let bodies = path.join("bodies");
+    let files = [path, &bodies].map(|folder| std::fs::read_dir(folder).unwrap().flatten());
+    let mut seen = 0;
+    for file in files.into_iter().flatten() {
+        let about = file.metadata().unwrap();
+        if about.is_file() {
+            assert_eq!(about.permissions().mode() & 0o077, 0, "{:?}", file.path());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen}");
+}
