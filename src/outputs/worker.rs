@@ -81,11 +81,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     fn failed(&self, name: &str, error: String) {
         self.errors.fetch_add(1, Ordering::Relaxed);
-        let mut problem = lock(&self.problem);
-        if problem.as_ref() != Some(&error) {
-            tracing::warn!(output = name, "{error}");
+        let before = lock(&self.problem).replace(error.clone());
+        match before {
+            None => tracing::warn!(output = name, "{error}"),
+            // It names another file at every attempt where each begins one.
+            Some(before) if before != error => tracing::debug!(output = name, "{error}"),
+            Some(_) => {}
         }
-        *problem = Some(error);
     }
 }
 

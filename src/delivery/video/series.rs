@@ -137,7 +137,10 @@ impl Film {
             None => self.begin(size, moment)?,
         };
         let time = moment.time.saturating_sub(open.start);
-        open.film.write_at(picture, time)?;
+        if let Err(error) = open.film.write_at(picture, time) {
+            open.give_up();
+            return Err(error);
+        }
         open.newest = open.newest.max(moment.time);
         open.written = Instant::now();
         self.open = Some(open);
@@ -274,6 +277,16 @@ impl Film {
 }
 
 impl Open {
+    /// Ends a file that can be written no more. An empty one goes: on a full disk one comes with every
+    /// attempt, and they would take the places of films.
+    fn give_up(self) {
+        drop(self.film);
+        let is_empty = std::fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
+        if is_empty && let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "an empty film stays");
+        }
+    }
+
     fn is_over(&mut self, cut: Option<Cut>, time: Duration) -> bool {
         if time + NEW_TIME < self.newest {
             return true;

@@ -172,3 +172,27 @@ fn cuts_are_read_and_names_of_others_are_left_alone() {
         assert_eq!(number(name), None, "{name}");
     }
 }
+
+#[test]
+fn an_empty_film_does_not_stay_when_the_disk_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("film.mp4");
+    // Every write to this device fails as on a full disk.
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let mut film = Film::new(FilmPlan {
+        path: path.clone(),
+        cut: None,
+        keep: None,
+    });
+    let picture = gray(90);
+    let failed = (0..5_000).find_map(|frame| film.write(&picture, moment(frame)).err());
+    assert!(
+        matches!(failed, Some(VideoError::DiskFull { .. })),
+        "{failed:?}"
+    );
+    assert!(path.symlink_metadata().is_err(), "its name is free");
+    // The next picture begins another file, which the disk takes.
+    film.write(&picture, moment(5_000)).unwrap();
+    film.finish().unwrap();
+    assert!(folder.path().join("film-2.mp4").metadata().unwrap().len() > 0);
+}
