@@ -16,7 +16,8 @@ use millrace::blocks::Services;
 use millrace::clock::{Clock, SystemClock};
 use millrace::definition::error::{ErrorClass, WorkflowError};
 use millrace::definitions::{
-    ApiKey, DefinitionKey, DefinitionStore, Demand, Refresher, Settings, StoreLibrary,
+    ApiKey, DefinitionKey, DefinitionStore, Demand, Fetched, Provenance, Refresher, Settings,
+    StoreLibrary,
 };
 use millrace::delivery::{self, AddressPolicy, Dispatcher, RemoteWorkflows};
 use millrace::engine::{Engine, RuntimeInput, RuntimeInputs};
@@ -208,67 +209,148 @@ impl Live {
     }
 }
 
+/// A definition that follows the platform, with the streams that run it.
+struct Following {
+    platform: Platform,
+    services: Services,
+    store: Arc<DefinitionStore>,
+    _refresher: Refresher,
+    key: DefinitionKey,
+    running: Arc<Fetched>,
+    plan: Arc<Plan>,
+    provenance: Provenance,
+    _folder: tempfile::TempDir,
+}
+
+impl Following {
+    /// A definition that names `ws/tag`, which makes twice the height of a picture.
+    fn new() -> Self {
+        let platform = Platform::start();
+        platform.publish("ws/tag", &heights(json!(2)));
+        let outer = json!({
+            "version": "1.0",
+            "inputs": [{"type": "WorkflowImage", "name": "image"}],
+            "steps": [{
+                "type": "roboflow_core/inner_workflow@v1", "name": "inner",
+                "workflow_workspace_id": "ws", "workflow_id": "tag",
+                "parameter_bindings": {"image": "$inputs.image"},
+            }],
+            "outputs": [{"type": "JsonField", "name": "o", "selector": "$steps.inner.o"}],
+        });
+        platform.publish("ws/outer", &outer);
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::new(platform.url(), folder.path());
+        settings.api_key = Some(ApiKey::new("key"));
+        settings.ttl = Duration::from_millis(500);
+        let services = Services::default();
+        let store = Arc::new(DefinitionStore::open(settings, services.clock.clone()).unwrap());
+        let refresher = Refresher::start(&store);
+        let key = DefinitionKey::workflow("ws", "outer", None, None);
+        let running = store.get_blocking(&key, Demand::Cached).unwrap();
+        let compiled = store.compile(&running, Some(&key), None);
+        Self {
+            platform,
+            services,
+            store,
+            _refresher: refresher,
+            key,
+            running,
+            plan: Arc::new(compiled.plan.unwrap()),
+            provenance: compiled.provenance,
+            _folder: folder,
+        }
+    }
+
+    /// A stream that runs the definition as it was at first.
+    fn stream(&self) -> Live {
+        let (plan, services) = (self.plan.clone(), self.services.clone());
+        let engine = Engine::new(plan, services, InputOptions::default()).unwrap();
+        let mut source = SourceSpec::new("videotestsrc://?size=64x48&fps=25".parse().unwrap());
+        source.realtime = true;
+        let stream = Stream::start(StreamSpec {
+            source: Source::open(source).unwrap(),
+            definition: Replacement {
+                engine,
+                provenance: self.provenance.clone(),
+                image_input: "image".into(),
+            },
+            parameters: RuntimeInputs::new(),
+            clock: self.services.clock.clone(),
+        });
+        Live {
+            stream: stream.unwrap(),
+            clock: self.services.clock.clone(),
+            last: 0,
+        }
+    }
+
+    fn follower(&self) -> Follower {
+        let follower = Follower::start(FollowSpec {
+            store: self.store.clone(),
+            key: Some(self.key.clone()),
+            api_key: None,
+            running: self.running.clone(),
+            provenance: self.provenance.clone(),
+            plan: self.plan.clone(),
+            parameters: RuntimeInputs::new(),
+            image_input: "image".into(),
+            canary: None,
+        });
+        follower.unwrap()
+    }
+
+    fn add(&self, follower: &Follower, name: &str, live: &Live) {
+        follower.add(Followed {
+            name: name.into(),
+            control: live.stream.control(),
+            services: self.services.clone(),
+        });
+    }
+}
+
+/// Takes results until one is this.
+fn reaches(live: &Live, wanted: i64) {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let result = live.stream.results().recv_timeout(Duration::from_secs(10));
+        let result: FrameResult = result.unwrap();
+        let run = result.run.unwrap();
+        let produced = run.produced(&result.generation.plan).remove(0);
+        if produced[0].value.as_i64() == Some(wanted) {
+            return;
+        }
+        assert!(Instant::now() < until, "{wanted}: {:?}", produced[0].value);
+    }
+}
+
+/// A camera may take longer to open than a definition to change.
+#[test]
+fn a_stream_that_comes_after_a_change_moves_too() {
+    let following = Following::new();
+    let follower = following.follower();
+    let early = following.stream();
+    following.add(&follower, "early", &early);
+    reaches(&early, 96);
+    following.platform.publish("ws/tag", &heights(json!(3)));
+    reaches(&early, 144);
+
+    let late = following.stream();
+    reaches(&late, 96);
+    following.add(&follower, "late", &late);
+    reaches(&late, 144);
+    early.stream.control().stop();
+    following.platform.publish("ws/tag", &heights(json!(4)));
+    reaches(&late, 192);
+    late.stream.control().stop();
+}
+
 #[test]
 fn a_changed_inner_definition_reaches_running_streams_and_stands_on_their_results() {
-    let platform = Platform::start();
-    platform.publish("ws/tag", &heights(json!(2)));
-    let outer = json!({
-        "version": "1.0",
-        "inputs": [{"type": "WorkflowImage", "name": "image"}],
-        "steps": [{
-            "type": "roboflow_core/inner_workflow@v1", "name": "inner",
-            "workflow_workspace_id": "ws", "workflow_id": "tag",
-            "parameter_bindings": {"image": "$inputs.image"},
-        }],
-        "outputs": [{"type": "JsonField", "name": "o", "selector": "$steps.inner.o"}],
-    });
-    platform.publish("ws/outer", &outer);
-    let folder = tempfile::tempdir().unwrap();
-    let mut settings = Settings::new(platform.url(), folder.path());
-    settings.api_key = Some(ApiKey::new("key"));
-    settings.ttl = Duration::from_millis(500);
-    let services = Services::default();
-    let store = Arc::new(DefinitionStore::open(settings, services.clock.clone()).unwrap());
-    let _refresher = Refresher::start(&store);
-    let key = DefinitionKey::workflow("ws", "outer", None, None);
-    let running = store.get_blocking(&key, Demand::Cached).unwrap();
-    let compiled = store.compile(&running, Some(&key), None);
-    let plan = Arc::new(compiled.plan.unwrap());
-    let engine = Engine::new(plan.clone(), services.clone(), InputOptions::default()).unwrap();
-    let mut source = SourceSpec::new("videotestsrc://?size=64x48&fps=25".parse().unwrap());
-    source.realtime = true;
-    let stream = Stream::start(StreamSpec {
-        source: Source::open(source).unwrap(),
-        definition: Replacement {
-            engine,
-            provenance: compiled.provenance.clone(),
-            image_input: "image".into(),
-        },
-        parameters: RuntimeInputs::new(),
-        clock: services.clock.clone(),
-    });
-    let mut live = Live {
-        stream: stream.unwrap(),
-        clock: services.clock.clone(),
-        last: 0,
-    };
-    let follower = Follower::start(FollowSpec {
-        store: store.clone(),
-        key: Some(key.clone()),
-        api_key: None,
-        running,
-        provenance: compiled.provenance,
-        plan,
-        parameters: RuntimeInputs::new(),
-        image_input: "image".into(),
-        canary: None,
-    });
-    let follower = follower.unwrap();
-    follower.add(Followed {
-        name: "live".into(),
-        control: live.stream.control(),
-        services: services.clone(),
-    });
+    let following = Following::new();
+    let platform = &following.platform;
+    let mut live = following.stream();
+    let follower = following.follower();
+    following.add(&follower, "live", &live);
     let first = live.until("the first", |o, _| o == 96);
     assert_eq!(first["inner"][0]["id"], "ws/tag");
 

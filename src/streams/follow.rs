@@ -5,7 +5,8 @@
 //! stream, all beside the streams; only then every stream swaps, each at its next frame. Content that
 //! does not compile, that has no image input or whose models cannot be loaded changes nothing: the
 //! streams go on, and the refusal stands in the state of the definition
-//! ([`DefinitionStore::freshness`]). It is tried again when an inner workflow changes that it needs.
+//! ([`DefinitionStore::freshness`]). It is tried again when an inner workflow changes that it needs. A
+//! stream that comes later than a change moves as soon as it is there.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -13,16 +14,15 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, bounded};
 
-use super::{CanaryPlan, CanaryUntil, Control, Replacement};
-use crate::blocks::{Role, Services};
+use super::{CanaryPlan, CanaryUntil, Control, Replacement, warm};
+use crate::blocks::Services;
 use crate::definitions::{
     ApiKey, Compiled, DefinitionKey, DefinitionStore, Fetched, Origin, Provenance, Refusal,
     Subscription,
 };
-use crate::engine::{Engine, RuntimeInput, RuntimeInputs};
+use crate::engine::{Engine, RuntimeInputs};
 use crate::plan::{Plan, PlanDifference};
 use crate::values::deserialise::InputOptions;
-use crate::values::{Image, Matrix, Value};
 
 /// How often a follower that waits for a canary looks whether it should stop.
 const TURN: Duration = Duration::from_millis(500);
@@ -63,9 +63,17 @@ pub struct FollowSpec {
 
 /// Follows one definition until it is dropped.
 pub struct Follower {
-    streams: Arc<Mutex<Vec<Followed>>>,
+    streams: Arc<Mutex<Vec<Member>>>,
     stop: Option<Sender<()>>,
+    /// Tells that a stream was added.
+    added: Sender<()>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A stream and how many moves it has made.
+struct Member {
+    stream: Followed,
+    moves: u64,
 }
 
 impl Follower {
@@ -78,14 +86,17 @@ impl Follower {
             let subscribed = spec.store.subscribe(key, Some(spec.running.stamp.hash));
             subscribed.map_err(|e| e.to_string())
         });
-        let streams: Arc<Mutex<Vec<Followed>>> = Arc::default();
+        let streams: Arc<Mutex<Vec<Member>>> = Arc::default();
         let (stop, stopped) = bounded(0);
+        let (added, were_added) = bounded(1);
         let mut worker = Worker {
             own: own.transpose()?,
             inner: Vec::new(),
             newest: spec.running.clone(),
             streams: streams.clone(),
+            moves: 0,
             stopped,
+            added: were_added,
             spec,
         };
         worker.subscribe_inner(&worker.spec.provenance.clone(), &[]);
@@ -96,6 +107,7 @@ impl Follower {
         Ok(Self {
             streams,
             stop: Some(stop),
+            added,
             thread: Some(thread),
         })
     }
@@ -107,14 +119,18 @@ impl Follower {
         drop(self.thread.take());
     }
 
-    /// Adds a stream that runs the definition.
+    /// Adds a stream that runs the definition as it was when the follower was started. If the others
+    /// have moved since, this one moves too.
     pub fn add(&self, stream: Followed) {
-        lock(&self.streams).push(stream);
+        lock(&self.streams).push(Member { stream, moves: 0 });
+        // One word is enough for all that were added.
+        let _ = self.added.try_send(());
     }
 
     /// Names of the streams.
     pub fn streams(&self) -> Vec<String> {
-        lock(&self.streams).iter().map(|s| s.name.clone()).collect()
+        let streams = lock(&self.streams);
+        streams.iter().map(|m| m.stream.name.clone()).collect()
     }
 }
 
@@ -128,7 +144,7 @@ impl Drop for Follower {
     }
 }
 
-fn lock(streams: &Mutex<Vec<Followed>>) -> MutexGuard<'_, Vec<Followed>> {
+fn lock(streams: &Mutex<Vec<Member>>) -> MutexGuard<'_, Vec<Member>> {
     streams.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -136,6 +152,7 @@ fn lock(streams: &Mutex<Vec<Followed>>) -> MutexGuard<'_, Vec<Followed>> {
 enum Changed {
     Own(Arc<Fetched>),
     Inner,
+    Streams,
 }
 
 /// A stream and what it moves to.
@@ -148,17 +165,24 @@ struct Worker {
     inner: Vec<(DefinitionKey, Subscription)>,
     /// The newest content, taken or refused.
     newest: Arc<Fetched>,
-    streams: Arc<Mutex<Vec<Followed>>>,
+    streams: Arc<Mutex<Vec<Member>>>,
+    /// How often the streams have moved.
+    moves: u64,
     stopped: Receiver<()>,
+    added: Receiver<()>,
 }
 
 impl Worker {
     fn run(mut self) {
         while let Some(changed) = self.wait() {
-            if let Changed::Own(fetched) = changed {
-                self.newest = fetched;
+            match changed {
+                Changed::Streams => self.catch_up(),
+                Changed::Inner => self.take(&self.newest.clone()),
+                Changed::Own(fetched) => {
+                    self.newest = fetched;
+                    self.take(&self.newest.clone());
+                }
             }
-            self.take(&self.newest.clone());
             if self.is_stopped() {
                 return;
             }
@@ -170,6 +194,7 @@ impl Worker {
         let mut select = Select::new();
         // Nothing is ever sent: the other side is gone.
         let stop = select.recv(&self.stopped);
+        let added = select.recv(&self.added);
         let inner = self.inner.iter().map(|(_, subscription)| subscription);
         let subscriptions: Vec<_> = self.own.iter().chain(inner).collect();
         for subscription in &subscriptions {
@@ -182,8 +207,12 @@ impl Worker {
             let _ = ready.recv(&self.stopped);
             return None;
         }
-        let fetched = ready.recv(subscriptions[at - 1 - stop].changes()).ok()?;
-        Some(match self.own.is_some() && at == stop + 1 {
+        if at == added {
+            return ready.recv(&self.added).ok().map(|()| Changed::Streams);
+        }
+        let first = added + 1;
+        let fetched = ready.recv(subscriptions[at - first].changes()).ok()?;
+        Some(match self.own.is_some() && at == first {
             true => Changed::Own(fetched),
             false => Changed::Inner,
         })
@@ -227,17 +256,15 @@ impl Worker {
         let plan = plan.map(Arc::new).map_err(|e| e.to_string());
         let ready = plan.and_then(|plan| {
             self.try_out(&plan, &provenance)?;
-            Ok((self.prepare(&plan, &provenance)?, plan))
+            let streams = self.streams_where(|_| true);
+            Ok((self.prepare(streams, &plan, &provenance)?, plan))
         });
         match ready {
             Ok((replacements, plan)) => {
                 let change = in_words(&PlanDifference::between(&self.spec.plan, &plan));
                 tracing::info!(definition = %name, %hash, %change, "the streams move to a new definition");
-                for (stream, replacement) in replacements {
-                    if stream.control.swap(replacement).is_err() {
-                        lock(&self.streams).retain(|other| other.name != stream.name);
-                    }
-                }
+                self.moves += 1;
+                self.move_over(replacements);
                 self.spec.running = fetched.clone();
                 self.spec.plan = plan;
                 self.spec.provenance = provenance;
@@ -247,6 +274,38 @@ impl Worker {
             Err(reason) => {
                 tracing::warn!(definition = %name, %hash, %reason, "a new definition was refused; the streams go on with the old one");
                 self.note_refusal(Some((&provenance, reason)));
+            }
+        }
+    }
+
+    fn streams_where(&self, fits: impl Fn(&Member) -> bool) -> Vec<Followed> {
+        let streams = lock(&self.streams);
+        let fitting = streams.iter().filter(|member| fits(member));
+        fitting.map(|member| member.stream.clone()).collect()
+    }
+
+    /// Moves streams; those that have ended are forgotten.
+    fn move_over(&self, replacements: Vec<Prepared>) {
+        for (stream, replacement) in replacements {
+            let moved = stream.control.swap(replacement).is_ok();
+            let mut streams = lock(&self.streams);
+            match streams.iter_mut().find(|m| m.stream.name == stream.name) {
+                Some(member) if moved => member.moves = self.moves,
+                _ => streams.retain(|member| member.stream.name != stream.name),
+            }
+        }
+    }
+
+    /// Moves the streams that were added after the others had moved.
+    fn catch_up(&self) {
+        let late = self.streams_where(|member| member.moves < self.moves);
+        if late.is_empty() {
+            return;
+        }
+        match self.prepare(late, &self.spec.plan, &self.spec.provenance) {
+            Ok(replacements) => self.move_over(replacements),
+            Err(reason) => {
+                tracing::error!(definition = %self.name(), %reason, "a stream that was added goes on with the definition that it was started with");
             }
         }
     }
@@ -291,8 +350,8 @@ impl Worker {
 
     /// Runs a new version beside the old one on the first stream, if that is wanted.
     fn try_out(&self, compiled: &Arc<Plan>, provenance: &Provenance) -> Result<(), String> {
-        let (Some(plan), Some(stream)) = (self.spec.canary, lock(&self.streams).first().cloned())
-        else {
+        let first = lock(&self.streams).first().map(|m| m.stream.clone());
+        let (Some(plan), Some(stream)) = (self.spec.canary, first) else {
             return Ok(());
         };
         let services = Services {
@@ -351,9 +410,13 @@ impl Worker {
     }
 
     /// An engine per stream, warm.
-    fn prepare(&self, plan: &Arc<Plan>, provenance: &Provenance) -> Result<Vec<Prepared>, String> {
+    fn prepare(
+        &self,
+        streams: Vec<Followed>,
+        plan: &Arc<Plan>,
+        provenance: &Provenance,
+    ) -> Result<Vec<Prepared>, String> {
         let image_input = self.image_input(plan)?;
-        let streams = lock(&self.streams).clone();
         if let Some(stream) = streams.first() {
             warm(plan, &self.spec.parameters, &stream.services)?;
         }
@@ -385,67 +448,5 @@ fn list(names: &[String]) -> String {
         "none".into()
     } else {
         names.join(" ")
-    }
-}
-
-/// Loads the models of a plan and runs each once, so that the first frame finds them ready.
-///
-/// # Errors
-/// The model and why it cannot be used.
-pub fn warm(plan: &Plan, parameters: &RuntimeInputs, services: &Services) -> Result<(), String> {
-    for planned in plan
-        .steps
-        .iter()
-        .filter(|p| p.step.spec.role == Role::Model)
-    {
-        let Some(id) = model_id(plan, &planned.step, parameters) else {
-            continue;
-        };
-        let failed = |e: &dyn std::fmt::Display| format!("step `{}`: {e}", planned.step.name);
-        let key = services.api_key.as_ref();
-        let models = &services.models;
-        models.preload_for(&id, key).map_err(|e| failed(&e))?;
-        if let Ok(detector) = models.detector_for(&id, key) {
-            let size = detector.input_size();
-            let black = Image::new(
-                Matrix::filled(size.width, size.height, &[0, 0, 0]),
-                "warm-up".into(),
-            );
-            detector
-                .detect(&[black], &Default::default())
-                .map_err(|e| failed(&e))?;
-        }
-    }
-    Ok(())
-}
-
-/// The model of a step: written out, given as a parameter, or a parameter's default.
-fn model_id(
-    plan: &Plan,
-    step: &crate::definition::step::Step,
-    parameters: &RuntimeInputs,
-) -> Option<String> {
-    use crate::definition::document::InputType;
-    use crate::definition::selector::Selector;
-    use crate::definition::step::FieldValue;
-    step.spec.field_index("model_id")?;
-    match step.field("model_id") {
-        FieldValue::Literal(json, _) => json.as_str().map(str::to_owned),
-        FieldValue::Selector(Selector::Input(name)) => match parameters.get(&**name) {
-            Some(RuntimeInput::Json(json)) => json.as_str().map(str::to_owned),
-            Some(RuntimeInput::Value(Value::Str(id))) => Some(id.to_string()),
-            Some(RuntimeInput::Value(_)) => None,
-            None => plan
-                .inputs()
-                .iter()
-                .find(|i| i.name == *name)
-                .and_then(|i| match &i.input_type {
-                    InputType::Parameter(value) | InputType::Constant(value) => {
-                        value.as_str().map(str::to_owned)
-                    }
-                    _ => None,
-                }),
-        },
-        _ => None,
     }
 }

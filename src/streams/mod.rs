@@ -37,6 +37,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod turnstile;
+mod warm;
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,10 +50,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 pub use canary::{CanaryPlan, CanaryReport, CanaryUntil};
 pub use crew::stage_workers;
 pub use figures::{Figures, StageKind};
-pub use follow::{FollowSpec, Followed, Follower, warm};
+pub use follow::{FollowSpec, Followed, Follower};
 pub use intake::{Inlet, Intake, LIVE_WAIT, Notice, Observer, Pace};
 pub use report::{Report, Reporter, Shown};
 pub use snapshot::{Quantiles, Snapshot, SourceFigures, StageFigures};
+pub use warm::warm;
 
 use crate::allocator;
 use crate::clock::Clock;
