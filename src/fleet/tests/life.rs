@@ -143,7 +143,10 @@ fn a_paused_camera_goes_on_with_what_it_shows_now() {
     });
     let number = first.unwrap().frames_metadata[0]["frame_id"].as_i64();
     let number = number.unwrap();
-    assert!(number > shown - 5, "frame {number} after {shown} were shown");
+    assert!(
+        number > shown - 5,
+        "frame {number} after {shown} were shown"
+    );
 }
 
 #[test]

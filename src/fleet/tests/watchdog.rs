@@ -23,7 +23,9 @@ fn a_panicking_block_and_a_stuck_one_do_not_touch_the_others() {
     // Of what its camera shows; a busy machine shows fewer.
     let shown = || own(&fleet, &well)["sources"][0]["frames"].as_u64().unwrap();
     let before = (shown(), results(&fleet, &well));
-    until("a second of the healthy stream", || shown() >= before.0 + 25);
+    until("a second of the healthy stream", || {
+        shown() >= before.0 + 25
+    });
     let (shown, ran) = (shown() - before.0, results(&fleet, &well) - before.1);
     assert!(
         ran as f64 > 0.6 * shown as f64,
