@@ -56,7 +56,12 @@ fn cameras_come_back_and_leave_the_others_alone() {
     let faults = number("MILLRACE_CHAOS", SHORT as u64) as usize;
     let seed = number("MILLRACE_SEED", 7);
     let processors = Processors::now();
-    let cameras: Vec<Watched> = (0..CAMERAS).map(|i| Watched::start(i, seed)).collect();
+    let cameras: Vec<Watched> = std::thread::scope(|scope| {
+        let start = |i| scope.spawn(move || Watched::start(i, seed));
+        let starting: Vec<_> = (0..CAMERAS).map(start).collect();
+        let started = starting.into_iter().map(|camera| camera.join().unwrap());
+        started.collect()
+    });
     let table = Mutex::new(Table::default());
     // The first round fills caches and pools; the process is measured after it.
     let warm_up = CAMERAS * 4;
@@ -122,9 +127,11 @@ fn break_all(cameras: &[Watched], table: &Mutex<Table>, faults: usize) {
 
 /// Brings every camera back to how it was at the start.
 fn calm_down(cameras: &[Watched]) {
-    for camera in cameras {
-        camera.suffer(Fault::Main);
-    }
+    std::thread::scope(|scope| {
+        for camera in cameras {
+            scope.spawn(move || camera.suffer(Fault::Main));
+        }
+    });
 }
 
 impl Watched {
