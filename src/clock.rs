@@ -7,6 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::values::Timestamp;
 
+#[cfg(test)]
+#[path = "../tests/support/awake.rs"]
+pub(crate) mod awake;
+
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// The time of day, in UTC.

@@ -33,7 +33,12 @@ impl Client {
     fn new() -> Self {
         Self {
             runtime: tokio::runtime::Runtime::new().unwrap(),
-            http: reqwest::Client::new(),
+            // Each request has a connection of its own: the server may close one that waits for the next
+            // request at the very moment at which that is sent.
+            http: reqwest::Client::builder()
+                .pool_max_idle_per_host(0)
+                .build()
+                .unwrap(),
         }
     }
 

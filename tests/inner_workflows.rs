@@ -22,7 +22,7 @@ use millrace::definitions::{
 use millrace::delivery::{self, AddressPolicy, Dispatcher, RemoteWorkflows};
 use millrace::engine::{Engine, RuntimeInput, RuntimeInputs};
 use millrace::plan::{Plan, PlanDifference};
-use millrace::sources::{Source, SourceSpec};
+use millrace::sources::{QueuePolicy, Source, SourceSpec};
 use millrace::streams::{
     FollowSpec, Followed, Follower, FrameResult, Replacement, Stream, StreamSpec,
 };
@@ -267,6 +267,9 @@ impl Following {
         let engine = Engine::new(plan, services, InputOptions::default()).unwrap();
         let mut source = SourceSpec::new("videotestsrc://?size=64x48&fps=25".parse().unwrap());
         source.realtime = true;
+        // Its frames are counted, so it waits where a camera would go on.
+        source.queue = Some(QueuePolicy::Wait { capacity: 4 });
+        source.staleness = None;
         let stream = Stream::start(StreamSpec {
             source: Source::open(source).unwrap(),
             definition: Replacement {

@@ -5,6 +5,10 @@
 //! overload -- --nocapture` runs for so many seconds.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "support/awake.rs"]
+mod awake;
+#[path = "support/processors.rs"]
+mod processors;
 #[path = "support/streams.rs"]
 mod streams;
 
@@ -14,11 +18,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use millrace::blocks::Services;
+use millrace::clock::Clock;
 use millrace::models::{ModelStore, RuntimeSettings};
 use millrace::plan::Plan;
 use millrace::sources::SourceSpec;
 use millrace::streams::{Snapshot, Stream};
-use millrace::values::{Image, Matrix};
+use millrace::values::{Image, Matrix, Timestamp};
+use processors::Processors;
 use serde_json::{Value as Json, json};
 
 const CAMERAS: usize = 4;
@@ -32,8 +38,24 @@ fn seconds() -> u64 {
     wanted.and_then(|s| s.parse().ok()).unwrap_or(12)
 }
 
+/// The age of a frame is time in which the process was run.
+struct Awake;
+
+impl Clock for Awake {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_micros(self.monotonic().as_micros() as i64)
+    }
+
+    fn monotonic(&self) -> Duration {
+        awake::awake()
+    }
+}
+
 fn services() -> Services {
-    let services = Services::default();
+    let services = Services {
+        clock: Arc::new(Awake),
+        ..Services::default()
+    };
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models");
     let runtime = RuntimeSettings {
         threads: 1,
@@ -108,6 +130,7 @@ fn results_stay_young_and_every_drop_has_its_cause() {
     let definition = definition(times);
     let before = services.models.detector(MODEL).unwrap().weights().batches();
 
+    let processors = Processors::now();
     let began = Instant::now();
     let streams: Vec<Stream> = (0..CAMERAS)
         .map(|_| start(&services, &definition))
@@ -121,6 +144,7 @@ fn results_stay_young_and_every_drop_has_its_cause() {
     controls.iter().for_each(|control| control.stop());
     let played: Vec<_> = players.into_iter().map(|p| p.join().unwrap()).collect();
 
+    let starved = Processors::now().starved_since(processors);
     let weights = services.models.detector(MODEL).unwrap().weights().clone();
     let batches = weights.batches().since(&before);
     let each = batches.running / batches.images as u32;
@@ -160,14 +184,13 @@ fn results_stay_young_and_every_drop_has_its_cause() {
     let p99 = quantile(&ages, 0.99);
     let limit = Duration::from_millis(500) + inference;
     println!(
-        "  all: p99 {} ms of {} ms",
+        "  all: p99 {} ms of {} ms, on a machine of which others left 1/{starved:.2}",
         p99.as_millis(),
         limit.as_millis()
     );
-    // The short form runs beside other work on a machine of any speed: there only an age that no
-    // bound holds back counts.
+    // What is reported holds without others; a test may run beside other work.
     let is_measured = std::env::var_os("MILLRACE_OVERLOAD").is_some();
-    let bound = if is_measured { limit } else { limit * 3 };
+    let bound = limit.mul_f64(if is_measured { 1.0 } else { starved });
     assert!(p99 <= bound, "p99 {p99:?}, not {bound:?}");
     let parts: Vec<Duration> = ages
         .chunks(ages.len().div_ceil(3))

@@ -9,6 +9,8 @@
 
 mod fault;
 mod process;
+#[path = "../support/processors.rs"]
+mod processors;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use fault::{Chance, Fault};
 use process::Process;
+use processors::Processors;
 use table::Table;
 use watched::Watched;
 
@@ -52,7 +55,13 @@ fn cameras_come_back_and_leave_the_others_alone() {
     millrace::allocator::set_up();
     let faults = number("MILLRACE_CHAOS", SHORT as u64) as usize;
     let seed = number("MILLRACE_SEED", 7);
-    let cameras: Vec<Watched> = (0..CAMERAS).map(|i| Watched::start(i, seed)).collect();
+    let processors = Processors::now();
+    let cameras: Vec<Watched> = std::thread::scope(|scope| {
+        let start = |i| scope.spawn(move || Watched::start(i, seed));
+        let starting: Vec<_> = (0..CAMERAS).map(start).collect();
+        let started = starting.into_iter().map(|camera| camera.join().unwrap());
+        started.collect()
+    });
     let table = Mutex::new(Table::default());
     // The first round fills caches and pools; the process is measured after it.
     let warm_up = CAMERAS * 4;
@@ -61,6 +70,7 @@ fn cameras_come_back_and_leave_the_others_alone() {
     let before = Process::settled(None);
     break_all(&cameras, &table, faults.saturating_sub(warm_up));
     calm_down(&cameras);
+    let starved = Processors::now().starved_since(processors);
     let after = Process::settled(Some(&before));
     let mut table = table.into_inner().unwrap();
     println!("{table}");
@@ -72,10 +82,11 @@ fn cameras_come_back_and_leave_the_others_alone() {
     let broken: Vec<String> = cameras.iter().flat_map(Watched::broken_rules).collect();
     assert!(broken.is_empty(), "{broken:#?}");
     assert_eq!(table.len(), faults);
-    // With few faults the 99th percentile is the slowest, which a busy machine may delay.
-    let quantile = if faults >= 300 { 0.99 } else { 0.9 };
-    let slow = table.quantile(quantile);
-    assert!(slow <= BACK_WITHIN, "{quantile} of recoveries: {slow:?}");
+    // What is reported holds on a machine without others; a test may run beside other work.
+    let is_measured = std::env::var_os("MILLRACE_CHAOS").is_some();
+    let bar = BACK_WITHIN.mul_f64(if is_measured { 1.0 } else { starved });
+    let slow = table.quantile(0.99);
+    assert!(slow <= bar, "99 of 100 recoveries: {slow:?}, not {bar:?}");
     assert!(after.threads <= before.threads, "threads are left");
     assert!(
         after.descriptors <= before.descriptors,
@@ -116,9 +127,11 @@ fn break_all(cameras: &[Watched], table: &Mutex<Table>, faults: usize) {
 
 /// Brings every camera back to how it was at the start.
 fn calm_down(cameras: &[Watched]) {
-    for camera in cameras {
-        camera.suffer(Fault::Main);
-    }
+    std::thread::scope(|scope| {
+        for camera in cameras {
+            scope.spawn(move || camera.suffer(Fault::Main));
+        }
+    });
 }
 
 impl Watched {
@@ -129,7 +142,7 @@ impl Watched {
         chance.pause(100, 900);
         self.begin_fault();
         let lasts = fault::strike(fault, &mut camera, &mut chance, self.film());
-        let back = std::time::Instant::now();
+        let back = support::awake::awake();
         let recovery = self.first_good_frame(back);
         self.end_fault(fault);
         table::Row {

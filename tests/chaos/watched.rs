@@ -11,6 +11,7 @@ use millrace::sources::{
 };
 
 use super::fault::{Chance, Fault, Showing};
+use super::support::awake::awake;
 use super::support::clips::number_in_luma;
 use super::support::fake_camera::{FRAMES, FakeCamera, GROUP};
 
@@ -19,6 +20,10 @@ pub const LOGIN: &str = "login digest viewer secret";
 /// Good frames in a row that count: so many have a key frame among them. Before it, pictures may be
 /// patched up from damaged ones, and count on from a wrong number.
 const GOOD: u32 = GROUP as u32 + 1;
+/// What a camera sends while this process stands still so long may be lost on the way: no wonder within
+/// [`AFTERMATH`] of it.
+const STANDSTILL: Duration = Duration::from_millis(150);
+const AFTERMATH: Duration = Duration::from_secs(3);
 /// Longest wait for good frames; longer means never.
 const NEVER: Duration = Duration::from_secs(40);
 
@@ -42,7 +47,8 @@ struct Seen {
 
 /// Good frames of one size, each the next after the one before.
 struct Streak {
-    began: Instant,
+    /// When the process was [`awake`] for so long.
+    began: Duration,
     frames: u32,
     height: usize,
 }
@@ -52,11 +58,42 @@ struct Inner {
     last: Option<(i64, Duration, Duration, u32)>,
     streak: Option<Streak>,
     in_fault: bool,
+    machine: Machine,
     /// The last fault, and when it was over.
     fault: Option<(Fault, Instant)>,
     frames: u64,
     checked: u64,
     broken: Vec<String>,
+}
+
+/// How far the process lags behind the clock, and since when it has lagged so much more than before.
+struct Machine {
+    began: (Instant, Duration),
+    lag: Duration,
+    stood: Option<Instant>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            began: (Instant::now(), awake()),
+            lag: Duration::ZERO,
+            stood: None,
+        }
+    }
+}
+
+impl Machine {
+    /// Whether the process stood still a moment ago.
+    fn stood_still(&mut self) -> bool {
+        let (clock, awoke) = self.began;
+        let lag = clock.elapsed().saturating_sub(awake() - awoke);
+        if lag.saturating_sub(self.lag) >= STANDSTILL {
+            self.stood = Some(Instant::now());
+        }
+        self.lag = lag;
+        self.stood.is_some_and(|at| at.elapsed() < AFTERMATH)
+    }
 }
 
 impl Watched {
@@ -100,7 +137,7 @@ impl Watched {
             over,
             reader: Some(reader),
         };
-        watched.first_good_frame(Instant::now());
+        watched.first_good_frame(awake());
         watched
     }
 
@@ -136,8 +173,9 @@ impl Watched {
         inner.fault = Some((fault, Instant::now()));
     }
 
-    /// Waits for good frames of the film that is shown; how long after `back` the first one came.
-    pub fn first_good_frame(&self, back: Instant) -> Duration {
+    /// Waits for good frames of the film that is shown; how long after `back` the first one came, both in
+    /// time in which the process was [`awake`].
+    pub fn first_good_frame(&self, back: Duration) -> Duration {
         let height = self.film.lock().unwrap().height();
         let mut inner = self.seen.inner.lock().unwrap();
         inner.streak = None;
@@ -217,8 +255,9 @@ impl Seen {
         let shown = shown.filter(|n| (*n as usize) < FRAMES && !frame.damaged);
         let mut inner = self.inner.lock().unwrap();
         inner.frames += 1;
+        let excused = inner.machine.stood_still() || inner.in_fault;
         let Some(shown) = shown else {
-            if !inner.in_fault {
+            if !excused {
                 let why = format!("a bad picture, frame {}", frame.number);
                 inner.complain(&why);
             }
@@ -226,7 +265,7 @@ impl Seen {
             inner.streak = None;
             return;
         };
-        if let Some(last) = inner.last.filter(|_| !inner.in_fault) {
+        if let Some(last) = inner.last.filter(|_| !excused) {
             inner.checked += 1;
             if let Err(why) = follows(frame, shown, last) {
                 inner.complain(&why);
@@ -244,7 +283,7 @@ impl Seen {
             Some(streak) if next && streak.height == height => streak.frames += 1,
             streak => {
                 *streak = Some(Streak {
-                    began: Instant::now(),
+                    began: awake(),
                     frames: 1,
                     height,
                 });

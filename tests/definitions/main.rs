@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+#[path = "../support/awake.rs"]
+mod awake;
 mod bench;
 mod crash;
 mod files;

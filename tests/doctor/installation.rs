@@ -14,9 +14,7 @@ fn a_cache_folder_that_is_a_file() {
     fs::write(&file, "").unwrap();
     let cache = file.join("cache").display().to_string();
     let machine = machine.with("MODEL_CACHE_DIR", cache);
-    machine
-        .examine()
-        .only_fault("cache writable", "is a file", "set MODEL_CACHE_DIR");
+    machine.has_one_fault("cache writable", "is a file", "set MODEL_CACHE_DIR");
 }
 
 #[test]
@@ -159,9 +157,7 @@ fn a_library_that_is_no_library() {
     let fake = machine.folder.path().join("libonnxruntime.so");
     fs::write(&fake, "no library").unwrap();
     let machine = machine.with("ORT_DYLIB_PATH", fake.display().to_string());
-    machine
-        .examine()
-        .only_fault("onnx runtime", "cannot be used", "scripts/setup.sh");
+    machine.has_one_fault("onnx runtime", "cannot be used", "scripts/setup.sh");
 }
 
 #[test]
@@ -171,18 +167,14 @@ fn weights_that_were_cut_short() {
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     let remedy = machine.package().display().to_string();
-    machine
-        .examine()
-        .only_fault("model", "weights.onnx cannot be used", &remedy);
+    machine.has_one_fault("model", "weights.onnx cannot be used", &remedy);
 }
 
 #[test]
 fn a_package_without_a_description() {
     let machine = Machine::healthy();
     fs::write(machine.package().join("model_config.json"), "{\"model_arch").unwrap();
-    machine
-        .examine()
-        .only_fault("model", "model_config.json cannot be used", "again");
+    machine.has_one_fault("model", "model_config.json cannot be used", "again");
 }
 
 #[test]
@@ -193,7 +185,5 @@ fn cached_weights_that_are_not_what_was_downloaded() {
     let blob = blobs.join("900150983cd24fb0d6963f7d28e17f72");
     fs::write(&blob, "not abc").unwrap();
     let remedy = format!("rm {}", blob.display());
-    machine
-        .examine()
-        .only_fault("cached weights", "another MD5", &remedy);
+    machine.has_one_fault("cached weights", "another MD5", &remedy);
 }

@@ -262,6 +262,11 @@ impl Machine {
         let output = command.output().unwrap();
         Report::read(&output, started.elapsed())
     }
+
+    /// Examines the machine: exactly this check finds a fault, with these words in evidence and remedy.
+    pub fn has_one_fault(&self, check: &str, evidence: &str, remedy: &str) {
+        self.examine().only_fault(check, evidence, remedy);
+    }
 }
 
 /// What the doctor said.

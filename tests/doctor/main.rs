@@ -118,9 +118,7 @@ fn two_servers_that_share_the_port() {
         roboflow("xYz789", "1.5.0"),
         &format!("127.0.0.2:{}", machine.port),
     );
-    machine
-        .examine()
-        .only_fault("port", "two servers share port", "keep one of them");
+    machine.has_one_fault("port", "two servers share port", "keep one of them");
 }
 
 #[test]
@@ -180,9 +178,7 @@ fn a_key_of_another_workspace() {
 fn a_clock_that_is_an_hour_off() {
     let machine = Machine::healthy();
     machine.book.lock().unwrap().ahead = 3600;
-    machine
-        .examine()
-        .only_fault("clock", "60 min behind", "timedatectl set-ntp true");
+    machine.has_one_fault("clock", "60 min behind", "timedatectl set-ntp true");
 }
 
 #[test]
@@ -221,9 +217,7 @@ fn a_platform_that_hangs_is_not_waited_for() {
 fn a_platform_that_fails() {
     let machine = Machine::healthy();
     machine.book.lock().unwrap().status = Some(503);
-    machine
-        .examine()
-        .only_fault("platform", "answers 503", "status.roboflow.com");
+    machine.has_one_fault("platform", "answers 503", "status.roboflow.com");
 }
 
 #[test]
@@ -272,9 +266,7 @@ fn a_copy_that_is_damaged() {
     let machine = Machine::healthy();
     fs::write(machine.copy(), "{\"workflow\": {\"config\": \"{\\\"spec").unwrap();
     let remedy = format!("rm {}", machine.copy().display());
-    machine
-        .examine()
-        .only_fault("definition", "is damaged", &remedy);
+    machine.has_one_fault("definition", "is damaged", &remedy);
 }
 
 #[test]
@@ -294,9 +286,7 @@ fn a_definition_that_does_not_compile() {
     let mut broken = definition("v1");
     broken["steps"][0]["type"] = "roboflow_core/no_such_block@v1".into();
     fs::write(machine.saved(), broken.to_string()).unwrap();
-    machine
-        .examine()
-        .only_fault("compiles", "no_such_block", "millrace validate");
+    machine.has_one_fault("compiles", "no_such_block", "millrace validate");
 }
 
 #[test]
@@ -305,7 +295,7 @@ fn a_definition_whose_model_is_not_there() {
     let mut other = definition("v1");
     other["steps"][0]["model_id"] = "rockets/9".into();
     fs::write(machine.saved(), other.to_string()).unwrap();
-    machine.examine().only_fault(
+    machine.has_one_fault(
         "model",
         "model `rockets/9` is unknown",
         "name one of shapes",
@@ -315,7 +305,7 @@ fn a_definition_whose_model_is_not_there() {
 #[test]
 fn a_variable_that_cannot_be_read() {
     let machine = Machine::healthy().with("WORKFLOWS_DEFINITION_CACHE_EXPIRY", "soon");
-    machine.examine().only_fault(
+    machine.has_one_fault(
         "settings",
         "WORKFLOWS_DEFINITION_CACHE_EXPIRY must be a number of seconds",
         "unset WORKFLOWS_DEFINITION_CACHE_EXPIRY",

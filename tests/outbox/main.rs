@@ -3,6 +3,8 @@
 //! Short forms run always. `OUTBOX_KILLS=300` runs the long form of the kills.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "../support/awake.rs"]
+mod awake;
 #[allow(dead_code)]
 #[path = "../support/receiver.rs"]
 mod receiver;

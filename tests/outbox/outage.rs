@@ -1,8 +1,9 @@
 //! A receiver that is down for the whole run, and comes up afterwards.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::awake::awake;
 use super::receiver::{Receiver, Reply};
 use super::{dispatcher, event};
 
@@ -20,9 +21,9 @@ fn post_all(dispatcher: &millrace::delivery::Dispatcher, url: &str) -> Vec<Durat
         .map(|i| {
             let stream = format!("camera {}", i % STREAMS);
             let event = event(url, &stream, format!("{i} {}", "x".repeat(1000)));
-            let start = Instant::now();
+            let start = awake();
             dispatcher.post(event).unwrap();
-            let took = start.elapsed();
+            let took = awake() - start;
             std::thread::sleep(Duration::from_millis(1));
             took
         })
@@ -39,10 +40,10 @@ fn everything_arrives_oldest_first_when_the_receiver_comes_up() {
     let url = format!("http://{address}/events");
     let first = dispatcher(folder.path());
     let down = p99(post_all(&first, &url));
-    let closing = Instant::now();
+    let closing = awake();
     let counts = first.close(Duration::from_secs(20));
     assert!(
-        closing.elapsed() < Duration::from_secs(8),
+        awake() - closing < Duration::from_secs(8),
         "nothing is delivered, so closing need not wait"
     );
     assert_eq!(
@@ -78,7 +79,9 @@ fn everything_arrives_oldest_first_when_the_receiver_comes_up() {
     let memory = millrace::delivery::Dispatcher::new(super::quick());
     let without = p99(post_all(&memory, &receiver.url("/events")));
     println!("p99 of post: receiver down {down:?}, up {up:?}, without outbox {without:?}");
-    assert!(down < Duration::from_millis(5), "{down:?}");
+    // Beside what posting costs on this machine now.
+    let bar = without + Duration::from_millis(5);
+    assert!(down < bar, "{down:?}, not {bar:?}");
     assert_eq!(second.close(Duration::from_secs(20)).waiting, 0);
     memory.close(Duration::from_secs(20));
 }

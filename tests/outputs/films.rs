@@ -39,29 +39,18 @@ fn a_run_cuts_its_film_and_keeps_what_it_is_told() {
 #[test]
 fn a_film_whose_writer_was_killed_can_be_played() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("show.json");
-    std::fs::write(&file, definition().to_string()).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
-        .args([
-            "run",
-            file.to_str().unwrap(),
-            "--source",
-            CAMERA,
-            "--no-outbox",
-        ])
-        .args(["--video-segment", "1h", "--video"])
-        .arg(folder.path().join("film.mp4"))
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let film = until("a film", || films(folder.path()).pop());
-    let began = Instant::now();
-    std::thread::sleep(Duration::from_secs(4));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let filmed = began.elapsed().as_secs_f64() * 20.0;
-    let frames = frames_of(&film) as f64;
+    let video = json!({"path": folder.path().join("film.mp4"), "segment": "1h"});
+    let wanted = json!({"a": {
+        "source": CAMERA, "definition": definition(), "outputs": {"video": video},
+    }});
+    let streams = Streams::start(&wanted, &[]);
+    let filmed = until("a film of some seconds", || {
+        let written = streams.row("a")["outputs"]["video"]["written"].as_u64();
+        written.filter(|written| *written >= 100)
+    });
+    // Its process is killed.
+    drop(streams);
+    let frames = frames_of(&films(folder.path()).pop().unwrap()) as u64;
     // Fragments of a second, and what the encoder had in hand.
-    assert!(frames >= filmed - 50.0, "{frames} of {filmed} frames");
+    assert!(frames >= filmed - 50, "{frames} of {filmed} frames");
 }

@@ -7,6 +7,7 @@ use millrace::sources::{
     SourceSpec, SourceState,
 };
 
+use super::support::awake::awake;
 use super::support::clips::number_in_picture;
 use super::support::rtsp_server::{CameraClip, RtspServer, Setup};
 use super::{SOON, next, next_frame, open, spec};
@@ -47,11 +48,24 @@ fn check_order(frames: &[Frame]) {
     }
 }
 
+/// Frames during which the process did not stand still, if there are any before the clip begins anew: the
+/// camera is in this process, and sends late what it could not send in time.
+fn take_undisturbed(source: &Source, count: usize) -> Vec<Frame> {
+    for _ in 0..7 {
+        let (clock, awoke) = (Instant::now(), awake());
+        let frames = take(source, count);
+        if clock.elapsed().saturating_sub(awake() - awoke) < Duration::from_millis(150) {
+            return frames;
+        }
+    }
+    take(source, count)
+}
+
 #[test]
 fn frames_come_with_growing_numbers_and_true_times() {
     let camera = camera();
     let source = Source::open(impatient(&camera.url())).unwrap();
-    let frames = take(&source, 30);
+    let frames = take_undisturbed(&source, 30);
     check_order(&frames);
     let shown = |frame: &Frame| i64::from(number_in_picture(frame.image.pixels()));
     for pair in frames.windows(2) {
@@ -83,7 +97,7 @@ fn a_camera_that_dies_and_comes_back_goes_on_by_itself() {
     assert!(error.retry());
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(source.stats().state, SourceState::Lost);
-    let down = Instant::now();
+    let down = awake();
     camera.restart();
     let outage = loop {
         match next(&source).unwrap() {
@@ -106,11 +120,8 @@ fn a_camera_that_dies_and_comes_back_goes_on_by_itself() {
     assert_eq!((stats.reconnects, stats.failed_attempts), (1, 0));
     assert_eq!(stats.state, SourceState::Running);
     assert!(stats.last_error.is_some());
-    assert!(
-        down.elapsed() < Duration::from_secs(6),
-        "{:?}",
-        down.elapsed()
-    );
+    let took = awake() - down;
+    assert!(took < Duration::from_secs(6), "{took:?}");
 }
 
 #[test]
@@ -121,7 +132,7 @@ fn a_camera_that_falls_silent_is_found_out_and_fetched_again() {
     let source = Source::open(spec).unwrap();
     let mut frames = take(&source, 5);
     camera.fall_silent();
-    let since = Instant::now();
+    let since = awake();
     let error = lost(&source);
     let SourceError::Lost {
         reason: LostReason::Silent(waited),
@@ -131,11 +142,8 @@ fn a_camera_that_falls_silent_is_found_out_and_fetched_again() {
         panic!("{error:?}");
     };
     assert!(waited >= Duration::from_millis(600));
-    assert!(
-        since.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        since.elapsed()
-    );
+    let took = awake() - since;
+    assert!(took < Duration::from_secs(4), "{took:?}");
     camera.speak();
     frames.extend(take(&source, 5));
     check_order(&frames);

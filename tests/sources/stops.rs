@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use millrace::sources::{Condition, Source};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::support::awake::awake;
 use super::support::fake_camera::FakeCamera;
 use super::support::http_camera::{Answer, HttpCamera};
 use super::{SOON, next_frame, spec};
@@ -59,13 +60,13 @@ fn supervised(name: &str) -> bool {
 fn stops(source: Source, doing: &str) {
     let name = source.video_identifier().clone();
     assert!(supervised(&name), "{doing}");
-    let begun = Instant::now();
+    let begun = awake();
     source.close();
-    let took = begun.elapsed();
+    let took = awake() - begun;
     assert!(took < Duration::from_secs(2), "{doing}: {took:?}");
     assert_eq!(source.stats().condition(), Condition::Closed);
     while supervised(&name) {
-        let passed = begun.elapsed();
+        let passed = awake() - begun;
         assert!(passed < Duration::from_secs(2), "{doing}: a thread is left");
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -1,6 +1,8 @@
-//! What the tests of streams share: clips, and cameras that can be told to misbehave.
+//! What the tests of streams share: clips, cameras that can be told to misbehave, and a measure of time
+//! for a machine that is busy elsewhere.
 #![allow(dead_code)]
 
+pub mod awake;
 pub mod clips;
 pub mod fake_camera;
 pub mod http_camera;

@@ -2,9 +2,11 @@
 //! packages of the fixtures by both protocols, counts what it is asked, and fails as it is told. It
 //! speaks HTTP/1.1 by hand, because it has to break it.
 
+mod port;
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,6 +14,8 @@ use std::time::Duration;
 
 use md5::{Digest, Md5};
 use serde_json::{Value as Json, json};
+
+use port::Port;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub enum Manner {
     Corrupt,
     /// Well, after this time.
     Slowly(Duration),
+    /// Well, once this is set.
+    Once(Arc<AtomicBool>),
 }
 
 /// A request as it came in.
@@ -63,8 +69,7 @@ struct Book {
 /// The stand-in; it stops when dropped.
 pub struct ModelPlatform {
     book: Arc<Mutex<Book>>,
-    address: SocketAddr,
-    open: Option<Arc<AtomicBool>>,
+    port: Port,
 }
 
 pub fn fixture(package: &str) -> PathBuf {
@@ -92,47 +97,19 @@ pub fn package(id: &str, folder: &Path) -> Json {
 
 impl ModelPlatform {
     pub fn start() -> Self {
-        let mut platform = Self {
-            book: Arc::default(),
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            open: None,
-        };
-        platform.listen();
-        platform
-    }
-
-    /// Opens the port, the same one after [`Self::refuse`].
-    pub fn listen(&mut self) {
-        let listener = TcpListener::bind(self.address).expect("a free port");
-        self.address = listener.local_addr().expect("address");
-        let open = Arc::new(AtomicBool::new(true));
-        self.open = Some(open.clone());
-        let (book, address) = (self.book.clone(), self.address);
-        std::thread::spawn(move || {
-            for connection in listener.incoming() {
-                if !open.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (book, connection) = (book.clone(), connection.expect("connection"));
-                std::thread::spawn(move || serve(&book, address, connection));
-            }
-        });
+        let book: Arc<Mutex<Book>> = Arc::default();
+        let served = book.clone();
+        let port = Port::open(move |connection| serve(&served, connection));
+        Self { book, port }
     }
 
     /// Closes the port: connections are refused.
     pub fn refuse(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.store(false, Ordering::SeqCst);
-            // Wakes the listener, which then goes.
-            let _ = TcpStream::connect(self.address);
-            while TcpStream::connect(self.address).is_ok() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
+        self.port.refuse();
     }
 
     pub fn url(&self) -> url::Url {
-        format!("http://{}", self.address).parse().expect("address")
+        self.port.url()
     }
 
     /// Publishes a fixture under an id, with one package.
@@ -192,16 +169,11 @@ impl ModelPlatform {
     }
 }
 
-impl Drop for ModelPlatform {
-    fn drop(&mut self) {
-        self.refuse();
-    }
-}
-
-fn serve(book: &Mutex<Book>, address: SocketAddr, mut connection: TcpStream) {
+fn serve(book: &Mutex<Book>, mut connection: TcpStream) {
     let Some((method, mut asked)) = read_request(&mut connection) else {
         return;
     };
+    let address = connection.local_addr().expect("address");
     let base = format!("http://{address}");
     if let Some(inner) = asked.target.strip_prefix("/proxy?") {
         let inner = url::form_urlencoded::parse(inner.as_bytes())
@@ -238,6 +210,11 @@ fn serve(book: &Mutex<Book>, address: SocketAddr, mut connection: TcpStream) {
         Some(Manner::Cut(length)) => sent = length,
         Some(Manner::Corrupt) => body[0] ^= 1,
         Some(Manner::Slowly(time)) => std::thread::sleep(time),
+        Some(Manner::Once(free)) => {
+            while !free.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
         None => {}
     }
     let range = ranged(&asked, &mut status, &mut body);

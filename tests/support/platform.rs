@@ -2,14 +2,17 @@
 //! it is told, well or badly. It speaks HTTP/1.1 by hand, because it has to break it.
 #![allow(dead_code)] // each test binary uses its part
 
+mod port;
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
+
+use port::Port;
 
 /// How requests are answered.
 #[derive(Clone, Debug)]
@@ -54,61 +57,37 @@ struct Book {
 /// The stand-in; it stops when dropped.
 pub struct Platform {
     book: Arc<Mutex<Book>>,
-    address: SocketAddr,
-    open: Option<Arc<AtomicBool>>,
+    port: Port,
 }
 
 impl Platform {
     pub fn start() -> Self {
-        let mut platform = Self {
-            book: Arc::new(Mutex::new(Book {
-                published: HashMap::new(),
-                manner: Manner::Well,
-                etags: false,
-                keys: HashMap::new(),
-                ahead: chrono::TimeDelta::zero(),
-                asked: Vec::new(),
-                kept: Vec::new(),
-            })),
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            open: None,
-        };
-        platform.listen();
-        platform
+        let book = Arc::new(Mutex::new(Book {
+            published: HashMap::new(),
+            manner: Manner::Well,
+            etags: false,
+            keys: HashMap::new(),
+            ahead: chrono::TimeDelta::zero(),
+            asked: Vec::new(),
+            kept: Vec::new(),
+        }));
+        let served = book.clone();
+        let port = Port::open(move |connection| serve(&served, connection));
+        Self { book, port }
     }
 
     /// Opens the port, the same one after [`Self::refuse`].
     pub fn listen(&mut self) {
-        let listener = TcpListener::bind(self.address).expect("a free port");
-        self.address = listener.local_addr().expect("address");
-        let open = Arc::new(AtomicBool::new(true));
-        self.open = Some(open.clone());
-        let book = self.book.clone();
-        std::thread::spawn(move || {
-            for connection in listener.incoming() {
-                if !open.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (book, connection) = (book.clone(), connection.expect("connection"));
-                std::thread::spawn(move || serve(&book, connection));
-            }
-        });
+        self.port.listen();
     }
 
     /// Closes the port: connections are refused.
     pub fn refuse(&mut self) {
-        if let Some(open) = self.open.take() {
-            open.store(false, Ordering::SeqCst);
-            // Wakes the listener, which then goes.
-            let _ = TcpStream::connect(self.address);
-            while TcpStream::connect(self.address).is_ok() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
+        self.port.refuse();
     }
 
     pub fn url(&self) -> url::Url {
-        format!("http://{}", self.address).parse().expect("address")
+        self.port.url()
     }
 
     /// Publishes a definition under `workspace/workflow` or `workspace/workflow@version`.
@@ -145,12 +124,6 @@ impl Platform {
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().expect("lock")
-    }
-}
-
-impl Drop for Platform {
-    fn drop(&mut self) {
-        self.refuse();
     }
 }
 

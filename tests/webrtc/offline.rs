@@ -8,12 +8,13 @@ use serde_json::json;
 use super::server::Server;
 use super::{Client, OFFER, request};
 
-/// A socket at an address of this machine that sessions ask at: they leave the loopback out.
-fn stun_server() -> UdpSocket {
+/// A socket at an address of this machine that sessions ask at: they leave the loopback out. `None` on
+/// a machine that has no other network.
+fn stun_server() -> Option<UdpSocket> {
     let way = UdpSocket::bind("0.0.0.0:0").unwrap();
     // Nothing is sent: the kernel chooses the address that it would send from.
-    way.connect("192.0.2.1:9").unwrap();
-    UdpSocket::bind((way.local_addr().unwrap().ip(), 0)).unwrap()
+    way.connect("192.0.2.1:9").ok()?;
+    Some(UdpSocket::bind((way.local_addr().unwrap().ip(), 0)).unwrap())
 }
 
 /// Whether a session asks a STUN server, in offline mode and with a platform at this address.
@@ -38,7 +39,10 @@ fn asks(stun: &UdpSocket, platform: SocketAddr) -> bool {
 
 #[test]
 fn servers_of_the_platform_are_not_asked_and_others_are() {
-    let stun = stun_server();
+    let Some(stun) = stun_server() else {
+        println!("skipped: this machine has no network but the loopback, which sessions leave out");
+        return;
+    };
     let address = stun.local_addr().unwrap();
     assert!(!asks(&stun, address), "the platform was asked");
     let elsewhere = SocketAddr::new(address.ip(), 1);

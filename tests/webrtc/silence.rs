@@ -1,4 +1,4 @@
-//! Clients that say nothing: one that is gone is missed, one that is only quiet is not.
+//! Clients that say nothing: one that is gone or never comes is missed, one that is only quiet is not.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::server::Server;
 use super::support::http_camera::{Answer, HttpCamera};
-use super::{Client, client, start};
+use super::{Client, OFFER, client, request, start, uploads_in};
 
 /// Waits until a scenario says a word.
 fn wait_for_word(scenario: &mut Child, word: &str) {
@@ -91,4 +91,28 @@ fn a_client_that_only_receives_may_wait_and_is_missed_when_it_is_killed() {
     let viewer = start_without_channel(&server, &["viewing", &camera.url("http", "cam")]);
     drop(camera);
     stays_until_it_is_killed(&server, viewer);
+}
+
+#[test]
+fn a_client_that_never_connects_is_waited_for_so_long_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(
+        &[],
+        &[
+            ("MILLRACE_WEBRTC_CONNECT_SECONDS", "2"),
+            (
+                "MILLRACE_WEBRTC_UPLOAD_DIR",
+                folder.path().to_str().unwrap(),
+            ),
+        ],
+    );
+    let client = Client::new();
+    let begun = Instant::now();
+    for _ in 0..2 {
+        let (status, ..) = client.post(&server, "/initialise_webrtc_worker", &request(OFFER));
+        assert_eq!(status, 200);
+    }
+    client.wait_until_none_is_left(&server, Duration::from_secs(5));
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    assert_eq!(uploads_in(folder.path()), 0);
 }

@@ -1,6 +1,8 @@
 //! Loads beside each other, limits, loading ahead.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use millrace::definitions::ApiKey;
@@ -13,9 +15,10 @@ use crate::{SHAPES, Site};
 fn a_slow_model_holds_up_no_other() {
     let site = Site::new();
     site.platform.publish("slow/1", "coco-fast-352");
-    let slowly = Manner::Slowly(Duration::from_secs(3));
+    let free = Arc::new(AtomicBool::new(false));
+    let held = Manner::Once(free.clone());
     site.platform
-        .answer(Route::File, "slow%2F1/weights.onnx", slowly, 1);
+        .answer(Route::File, "slow%2F1/weights.onnx", held, 1);
     let store = site.store();
     let begun = Instant::now();
     std::thread::scope(|scope| {
@@ -23,7 +26,7 @@ fn a_slow_model_holds_up_no_other() {
         let under_way = |d: &Download| &*d.file == "weights.onnx" && d.total.is_some();
         while !store.downloads().iter().any(under_way) {
             assert!(
-                begun.elapsed() < Duration::from_secs(3),
+                begun.elapsed() < Duration::from_secs(20),
                 "a download is under way"
             );
             std::thread::sleep(Duration::from_millis(5));
@@ -32,6 +35,7 @@ fn a_slow_model_holds_up_no_other() {
         assert_eq!((&*download.model, download.done), ("slow/1", 0));
         store.detector("tiny/1").unwrap();
         assert!(!slow.is_finished(), "the other one is still under way");
+        free.store(true, Ordering::SeqCst);
         slow.join().unwrap().unwrap();
     });
     assert!(store.downloads().is_empty());
@@ -40,12 +44,9 @@ fn a_slow_model_holds_up_no_other() {
 #[test]
 fn a_request_waits_for_another_ones_load_only_so_long() {
     let site = Site::new();
-    site.platform.answer(
-        Route::Stat,
-        "",
-        Manner::Slowly(Duration::from_millis(1500)),
-        1,
-    );
+    let free = Arc::new(AtomicBool::new(false));
+    let held = Manner::Once(free.clone());
+    site.platform.answer(Route::Stat, "", held, 1);
     let mut settings = site.settings();
     settings.load_patience = Duration::from_millis(100);
     let store = site.store_with(settings);
@@ -57,6 +58,11 @@ fn a_request_waits_for_another_ones_load_only_so_long() {
         let error = store.detector("tiny/1").unwrap_err();
         assert!(matches!(error, ModelError::Busy { .. }), "{error}");
         assert_eq!(error.status(), 503);
+        // Who loads ahead waits longer than that.
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            free.store(true, Ordering::SeqCst);
+        });
         store.preload("tiny/1").unwrap();
         first.join().unwrap().unwrap();
     });
@@ -128,15 +134,13 @@ fn models_are_loaded_ahead() {
     let mut settings = site.settings();
     settings.preload = ["tiny/1", "nope/1", "tiny/2"].map(str::to_owned).to_vec();
     settings.preload_key = Some(ApiKey::new("PRE"));
-    site.platform.answer(
-        Route::Stat,
-        "tiny%2F2",
-        Manner::Slowly(Duration::from_millis(300)),
-        1,
-    );
+    let free = Arc::new(AtomicBool::new(false));
+    let held = Manner::Once(free.clone());
+    site.platform.answer(Route::Stat, "tiny%2F2", held, 1);
     let store = site.store_with(settings);
     store.start_preload_of_settings();
     assert!(!store.preloading().is_done());
+    free.store(true, Ordering::SeqCst);
     let begun = Instant::now();
     while !store.preloading().is_done() {
         assert!(begun.elapsed() < Duration::from_secs(30));

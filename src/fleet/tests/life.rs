@@ -4,18 +4,23 @@ use super::*;
 use crate::definitions::{DefinitionKey, Refresher};
 use crate::fleet::{Condition, FleetError, Phase, ResultsPolicy};
 
+/// Time in which the fleet has looked for what is to be removed.
+const SWEPT: Duration = Duration::from_millis(400);
+
 #[test]
 fn results_outlive_the_file_and_then_it_is_gone() {
     let settings = Settings {
-        drained: Duration::from_millis(300),
+        drained: Duration::from_secs(60),
+        linger: Duration::from_secs(600),
         ..Settings::default()
     };
-    let fleet = fleet_with(settings);
+    let (fleet, clock) = fleet_and_clock(settings);
     let id = fleet
         .initialise(spec("videotestsrc://?size=64x48&frames=10", echo()))
         .unwrap();
     until("the end", || fleet.phase(&id).unwrap() == Phase::Ended);
-    std::thread::sleep(Duration::from_millis(600));
+    clock.advance(90);
+    std::thread::sleep(SWEPT);
     let excluded = ["image".to_owned()];
     for number in 1..=10 {
         let result = fleet.consume(&id, &excluded).unwrap().unwrap();
@@ -26,6 +31,7 @@ fn results_outlive_the_file_and_then_it_is_gone() {
         assert!(result.timing[0]["latency_ms"].as_f64().unwrap() > 0.0);
     }
     assert_eq!(fleet.consume(&id, &[]).unwrap(), None);
+    clock.advance(61);
     until("its removal", || fleet.list().is_empty());
     assert!(matches!(
         fleet.consume(&id, &[]),
@@ -99,12 +105,11 @@ fn pausing_a_file_stops_its_reading_and_loses_nothing() {
     until_results(&fleet, &id);
     fleet.pause(&id).unwrap();
     assert!(matches!(fleet.pause(&id), Err(FleetError::State { .. })));
-    std::thread::sleep(Duration::from_millis(300));
+    // At its pace it would read two dozen frames in the time that they have to stay as many.
     let read = || own(&fleet, &id)["sources"][0]["frames"].as_i64().unwrap();
-    let before = read();
+    let before = at_rest("the end of the reading", read);
+    assert!(before < 300, "it was read to its end while it paused");
     assert_eq!(state_of(&fleet, &id, 0), "PAUSED");
-    std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(read(), before, "frames were read while it paused");
     assert_eq!(fleet.phase(&id).unwrap(), Phase::Running);
     fleet.resume(&id).unwrap();
     assert!(matches!(fleet.resume(&id), Err(FleetError::State { .. })));
@@ -123,19 +128,25 @@ fn a_paused_camera_goes_on_with_what_it_shows_now() {
     until_results(&fleet, &id);
     fleet.pause(&id).unwrap();
     assert_eq!(state_of(&fleet, &id, 0), "MUTED");
-    std::thread::sleep(Duration::from_millis(200));
+    at_rest("the last results", || results(&fleet, &id));
     while fleet.consume(&id, &["image".into()]).unwrap().is_some() {}
-    std::thread::sleep(Duration::from_millis(400));
+    until("frames that nobody runs", || {
+        own(&fleet, &id)["figures"]["dropped"]["paused"].as_u64() > Some(10)
+    });
     assert_eq!(fleet.consume(&id, &[]).unwrap(), None);
-    assert!(own(&fleet, &id)["figures"]["dropped"]["paused"].as_u64() > Some(3));
+    let shown = own(&fleet, &id)["sources"][0]["frames"].as_i64().unwrap();
     fleet.resume(&id).unwrap();
     let mut first = None;
     until("a result", || {
         first = fleet.consume(&id, &["image".into()]).unwrap();
         first.is_some()
     });
-    let waited = first.unwrap().timing[0]["waited_ms"].as_f64().unwrap();
-    assert!(waited < 200.0, "the frame was {waited} ms old");
+    let number = first.unwrap().frames_metadata[0]["frame_id"].as_i64();
+    let number = number.unwrap();
+    assert!(
+        number > shown - 5,
+        "frame {number} after {shown} were shown"
+    );
 }
 
 #[test]
@@ -190,15 +201,17 @@ fn there_is_a_limit_for_clients_and_ended_ones_do_not_count() {
 
 #[test]
 fn a_pipeline_that_nobody_consumes_ends_if_it_was_told_so() {
-    let fleet = fleet();
+    let (fleet, clock) = fleet_and_clock(Settings::default());
     let mut spec = spec(CAMERA, echo());
-    spec.consumption_timeout = Some(Duration::from_millis(400));
+    spec.consumption_timeout = Some(Duration::from_secs(20));
     let id = fleet.initialise(spec).unwrap();
-    for _ in 0..12 {
-        std::thread::sleep(Duration::from_millis(100));
+    for _ in 0..3 {
+        clock.advance(10);
+        std::thread::sleep(SWEPT);
         let _ = fleet.consume(&id, &["image".into()]).unwrap();
     }
     assert_eq!(fleet.list().len(), 1);
+    clock.advance(21);
     until("its removal", || fleet.list().is_empty());
 }
 

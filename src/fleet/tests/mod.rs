@@ -17,9 +17,11 @@ use serde_json::{Value as Json, json};
 
 use super::{Fleet, PipelineSpec, Settings, Wanted};
 use crate::blocks::Services;
-use crate::clock::SystemClock;
+use crate::clock::awake::awake;
+use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::definitions::{DefinitionStore, Settings as StoreSettings};
 use crate::sources::SourceSpec;
+use crate::values::Timestamp;
 
 /// A clip of 300 frames at 25 per second, 640×360.
 const CLIP: &str = concat!(
@@ -48,6 +50,40 @@ fn fleet() -> Fleet {
 
 fn fleet_with(settings: Settings) -> Fleet {
     fleet_at("http://127.0.0.1:9", Services::default(), settings).0
+}
+
+/// The machine's clock, put forward by hand: what takes minutes is over at once, and what a busy machine
+/// delays by seconds is not mistaken for it.
+#[derive(Default)]
+struct Forward {
+    real: SystemClock,
+    by: ManualClock,
+}
+
+impl Forward {
+    fn advance(&self, seconds: u64) {
+        self.by.advance(Duration::from_secs(seconds));
+    }
+}
+
+impl Clock for Forward {
+    fn now(&self) -> Timestamp {
+        self.real.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.real.monotonic() + self.by.monotonic()
+    }
+}
+
+/// A fleet and its clock.
+fn fleet_and_clock(settings: Settings) -> (Fleet, Arc<Forward>) {
+    let clock = Arc::new(Forward::default());
+    let services = Services {
+        clock: clock.clone(),
+        ..Services::default()
+    };
+    (fleet_at("http://127.0.0.1:9", services, settings).0, clock)
 }
 
 /// Shows the frame, and what a step of this type makes of `v`.
@@ -87,6 +123,15 @@ fn closed_port() -> u16 {
     silent_port().1
 }
 
+/// Ends a pipeline and checks that it took no longer than it may.
+#[track_caller]
+fn terminate(fleet: &Fleet, id: &str) {
+    let began = awake();
+    fleet.terminate(id).unwrap();
+    let took = awake() - began;
+    assert!(took < STOPS, "it took {took:?}");
+}
+
 /// Waits for something to come true.
 #[track_caller]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -99,6 +144,20 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
         );
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// What is read once it has stayed the same for half a second in which the process was run.
+#[track_caller]
+fn at_rest<T: PartialEq>(what: &str, read: impl Fn() -> T) -> T {
+    let mut last = (read(), awake());
+    until(what, || {
+        let now = read();
+        if now != last.0 {
+            last = (now, awake());
+        }
+        awake() - last.1 >= Duration::from_millis(500)
+    });
+    last.0
 }
 
 fn own(fleet: &Fleet, id: &str) -> Json {

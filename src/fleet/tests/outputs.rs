@@ -137,9 +137,7 @@ fn a_stream_that_films_stops_in_time_and_leaves_a_whole_film() {
     until("frames in the film", || {
         own(&fleet, "a")["outputs"]["video"]["written"].as_u64() > Some(30)
     });
-    let began = Instant::now();
-    fleet.terminate("a").unwrap();
-    assert!(began.elapsed() < STOPS, "{:?}", began.elapsed());
+    terminate(&fleet, "a");
     until("a whole film", || {
         let films = films(&folder);
         films.len() == 1
