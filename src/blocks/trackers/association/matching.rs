@@ -1,5 +1,7 @@
 //! Matching of tracks (rows) with detections (columns): assignment, then a limit on each pair.
 
+use std::cmp::Ordering;
+
 use super::assignment::Assignment;
 use crate::geometry::iou;
 
@@ -156,9 +158,14 @@ impl Overlaps {
         let from = self
             .columns
             .partition_point(|other| other.reach <= corners[0]);
+        // What is no number stands at either end, and must not end the search.
+        let begins_before = move |other: &&Placed| {
+            let order = other.corners[0].partial_cmp(&corners[2]);
+            order.is_none_or(Ordering::is_lt)
+        };
         self.columns[from..]
             .iter()
-            .take_while(move |other| other.corners[0] < corners[2])
+            .take_while(begins_before)
             .map(move |other| (other.column, iou(&corners, &other.corners)))
             .filter(|(_, overlap)| *overlap != 0.0)
     }
@@ -229,7 +236,12 @@ mod tests {
             let corners = |s: &[i8; 4]| {
                 let [x, y, w, h] = s.map(f64::from);
                 // Some are no boxes.
-                [x, y, if w == 11.0 { f64::NAN } else { x + w }, y + h]
+                let left = match h {
+                    10.0 => f64::NAN,
+                    11.0 => -f64::NAN,
+                    _ => x,
+                };
+                [left, y, if w == 11.0 { f64::NAN } else { x + w }, y + h]
             };
             let all: Vec<Corners> = sides.iter().map(corners).collect();
             let (rows, columns) = all.split_at(split.min(all.len() - 1));
