@@ -1,6 +1,7 @@
 //! The store behind the cache blocks: values that `cache_set` puts aside for `cache_get`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use indexmap::IndexMap;
@@ -15,15 +16,15 @@ pub const MAX_BYTES: usize = 256 << 20;
 
 /// Values by stream and key. Of each stream the entries used least lately go when there are more
 /// than [`MAX_ENTRIES`] or when they take more than [`MAX_BYTES`]; beyond [`MAX_STREAMS`] streams
-/// one that was not written for longest goes.
+/// the one that was not written for longest goes.
 ///
 /// Shared by all cache blocks of one engine, moved on to the next engine by a swap, and looked up
 /// from several streams, hence concurrent.
 #[derive(Debug, Default)]
 pub struct CacheStore {
     streams: DashMap<Arc<str>, Namespace>,
-    /// Streams in the order of their first write.
-    order: std::sync::Mutex<Vec<Arc<str>>>,
+    /// Writes so far: the time by which streams grow old.
+    writes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +32,8 @@ struct Namespace {
     /// Least lately used first.
     entries: IndexMap<Arc<str>, Entry>,
     bytes: usize,
+    /// The write that was the last.
+    written: u64,
 }
 
 #[derive(Debug)]
@@ -51,13 +54,8 @@ pub struct CacheFigures {
 }
 
 impl CacheStore {
-    /// The value under a key of a stream; `None` (the value) if there is none.
-    pub fn get(&self, stream: &str, key: &str) -> Value {
-        self.find(stream, key).unwrap_or_default()
-    }
-
-    /// The value under a key of a stream, told apart from one that was never put there.
-    pub fn find(&self, stream: &str, key: &str) -> Option<Value> {
+    /// The value under a key of a stream, if one was put there and is still kept.
+    pub fn get(&self, stream: &str, key: &str) -> Option<Value> {
         let mut namespace = self.streams.get_mut(stream)?;
         let at = namespace.entries.get_index_of(key)?;
         let last = namespace.entries.len() - 1;
@@ -68,13 +66,18 @@ impl CacheStore {
             .map(|(_, entry)| entry.value.clone())
     }
 
-    /// Puts a value aside. A value that alone is larger than [`MAX_BYTES`] is not kept.
+    /// Puts a value aside in place of the one under this key. A value that alone is larger than
+    /// [`MAX_BYTES`] is not kept.
     pub fn set(&self, stream: &Arc<str>, key: &str, value: Value) {
         let bytes = size_of_value(&value) + key.len();
         self.make_room_for(stream);
         let mut namespace = self.streams.entry(stream.clone()).or_default();
+        namespace.written = self.writes.fetch_add(1, Ordering::Relaxed);
         if let Some(old) = namespace.entries.shift_remove(key) {
             namespace.bytes -= old.bytes;
+        }
+        if bytes > MAX_BYTES {
+            return;
         }
         namespace.bytes += bytes;
         namespace.entries.insert(key.into(), Entry { value, bytes });
@@ -86,38 +89,16 @@ impl CacheStore {
         }
     }
 
+    /// Forgets the stream not written for longest if there is no place for a new one. Threads that
+    /// bring new streams at the same moment may each find the last place, and all take it.
     fn make_room_for(&self, stream: &Arc<str>) {
-        if self.streams.contains_key(stream) {
+        if self.streams.len() < MAX_STREAMS || self.streams.contains_key(stream) {
             return;
         }
-        let mut order = self
-            .order
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if order.len() >= MAX_STREAMS {
-            let oldest = order.remove(0);
-            self.streams.remove(&oldest);
+        let oldest = self.streams.iter().min_by_key(|entry| entry.written);
+        if let Some(name) = oldest.map(|entry| entry.key().clone()) {
+            self.streams.remove(&name);
         }
-        order.push(stream.clone());
-    }
-
-    /// Forgets a stream that ended.
-    pub fn end(&self, stream: &str) {
-        let mut order = self
-            .order
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        order.retain(|known| **known != *stream);
-        self.streams.remove(stream);
-    }
-
-    /// Forgets everything.
-    pub fn clear(&self) {
-        self.order
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clear();
-        self.streams.clear();
     }
 
     /// How much it holds.
@@ -169,6 +150,12 @@ mod tests {
         i.to_string().into()
     }
 
+    fn whole(cache: &CacheStore, stream: usize, key: &str) -> Option<i64> {
+        cache
+            .get(&name(stream), key)
+            .and_then(|value| value.as_i64())
+    }
+
     #[test]
     fn the_entry_used_least_lately_goes_first() {
         let cache = CacheStore::default();
@@ -176,42 +163,56 @@ mod tests {
         for i in 0..MAX_ENTRIES {
             cache.set(&stream, &name(i), Value::Int(i as i64));
         }
-        assert_eq!(cache.get("0", "0").as_i64(), Some(0));
+        assert_eq!(whole(&cache, 0, "0"), Some(0));
         cache.set(&stream, "new", Value::Int(7));
-        assert_eq!(cache.get("0", "0").as_i64(), Some(0), "it was just used");
-        assert!(cache.find("0", "1").is_none());
+        assert_eq!(whole(&cache, 0, "0"), Some(0), "it was just used");
+        assert_eq!(whole(&cache, 0, "1"), None);
         assert_eq!(cache.figures().entries, MAX_ENTRIES);
+    }
+
+    fn picture(side: usize) -> Value {
+        Value::Image(Image::new(
+            Matrix::filled(side, side, &[1, 2, 3]),
+            "i".into(),
+        ))
     }
 
     #[test]
     fn pictures_are_bounded_by_their_bytes() {
         let cache = CacheStore::default();
-        let stream = name(0);
         let side = 4096;
         for i in 0..8 {
-            let image = Image::new(Matrix::filled(side, side, &[1, 2, 3]), "i".into());
-            cache.set(&stream, &name(i), Value::Image(image));
+            cache.set(&name(0), &name(i), picture(side));
         }
         let figures = cache.figures();
         assert!(
             figures.bytes <= MAX_BYTES && figures.entries == MAX_BYTES / (side * side * 3),
             "{figures:?}"
         );
-        assert!(cache.find("0", "7").is_some() && cache.find("0", "0").is_none());
+        assert!(cache.get("0", "7").is_some() && cache.get("0", "0").is_none());
     }
 
     #[test]
-    fn streams_are_apart_bounded_and_end() {
+    fn a_value_that_is_too_large_leaves_only_its_own_key_empty() {
         let cache = CacheStore::default();
-        for i in 0..=MAX_STREAMS {
+        cache.set(&name(0), "a", Value::Int(1));
+        cache.set(&name(0), "b", Value::Int(2));
+        cache.set(&name(0), "b", Value::Bytes(vec![0; MAX_BYTES].into()));
+        assert_eq!(whole(&cache, 0, "a"), Some(1));
+        assert!(cache.get("0", "b").is_none());
+    }
+
+    #[test]
+    fn the_stream_not_written_for_longest_goes_first() {
+        let cache = CacheStore::default();
+        for i in 0..MAX_STREAMS {
             cache.set(&name(i), "k", Value::Int(i as i64));
         }
-        assert!(cache.find("0", "k").is_none());
-        assert_eq!(cache.get("1", "k").as_i64(), Some(1));
-        cache.end("1");
-        assert!(cache.find("1", "k").is_none());
-        assert_eq!(cache.figures().streams, MAX_STREAMS - 1);
-        cache.clear();
-        assert_eq!(cache.figures(), CacheFigures::default());
+        cache.set(&name(0), "k", Value::Int(-1));
+        cache.set(&name(MAX_STREAMS), "k", Value::Int(-2));
+        assert_eq!(whole(&cache, 0, "k"), Some(-1));
+        assert_eq!(whole(&cache, 1, "k"), None);
+        assert_eq!(whole(&cache, 2, "k"), Some(2));
+        assert_eq!(cache.figures().streams, MAX_STREAMS);
     }
 }

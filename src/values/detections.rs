@@ -216,6 +216,13 @@ impl Detections {
         let Some(model) = filled.first() else {
             return (*first).clone();
         };
+        if filled.len() == 1 {
+            // Shares the columns instead of copying them.
+            return Self {
+                metadata: first.metadata.clone(),
+                ..(*model).clone()
+            };
+        }
         fn join<T: Clone>(
             sets: &[&Detections],
             column: impl Fn(&Detections) -> Option<&Arc<Vec<T>>>,

@@ -125,9 +125,10 @@ impl<T: Clone> HashOrder<T> {
 pub fn number_hash(value: &Value) -> Option<i64> {
     let float = match value {
         Value::Bool(flag) => return Some(i64::from(*flag)),
-        Value::Int(n) => {
-            let rest = (n.unsigned_abs() % MODULUS) as i64;
-            return Some(signed(rest, *n < 0));
+        Value::Int(_) | Value::BigInt(_) => {
+            let n = value.as_whole()?;
+            let rest = (n.unsigned_abs() % u128::from(MODULUS)) as i64;
+            return Some(signed(rest, n < 0));
         }
         Value::Float(x) if x.is_finite() => *x,
         Value::Float(x) if x.is_infinite() => return Some(signed(314_159, *x < 0.0)),
@@ -218,6 +219,8 @@ mod tests {
             (Value::Float(-1.0), -2),
             (Value::Float(5e-324), 16_777_216),
             (Value::Int(i64::MAX), 3),
+            (Value::whole(1 << 63), 4),
+            (Value::whole(-(1 << 63) - 5), -9),
             (Value::Bool(true), 1),
         ] {
             assert_eq!(number_hash(&value), Some(hash), "{value:?}");

@@ -1,4 +1,9 @@
-//! Running aggregates over values, as `data_aggregator` offers them.
+//! Running aggregates over values, as `data_aggregator` offers them (specification 1.7).
+//!
+//! Numbers, comparison and equality are Python's: whole numbers stay whole, 1, 1.0 and true are one
+//! value. A value that an aggregate cannot take leaves it as it was.
+
+use std::cmp::Ordering;
 
 use indexmap::IndexMap;
 
@@ -78,8 +83,8 @@ impl Aggregate {
                 *sum = plus(sum, value)?;
                 *count += 1;
             }
-            Self::Max(best) => replace(best, value, std::cmp::Ordering::Greater)?,
-            Self::Min(best) => replace(best, value, std::cmp::Ordering::Less)?,
+            Self::Max(best) => keep_furthest(best, value, Ordering::Greater)?,
+            Self::Min(best) => keep_furthest(best, value, Ordering::Less)?,
             Self::Count(count) => *count += sequence::len(value).map_or(1, |n| n as i64),
             Self::Values(tally, seen) => {
                 let parts = match value {
@@ -92,11 +97,14 @@ impl Aggregate {
                 }
             }
             Self::Difference(ends) => {
-                let (low, high) = ends.take().unzip();
-                let (mut low, mut high) = (low, high);
-                replace(&mut low, value, std::cmp::Ordering::Less)?;
-                replace(&mut high, value, std::cmp::Ordering::Greater)?;
-                *ends = low.zip(high);
+                let (low, high) = ends.get_or_insert_with(|| (value.clone(), value.clone()));
+                let lower = lies(value, low, Ordering::Less)?;
+                if lies(value, high, Ordering::Greater)? {
+                    *high = value.clone();
+                }
+                if lower {
+                    *low = value.clone();
+                }
             }
         }
         Ok(())
@@ -126,13 +134,13 @@ impl Aggregate {
 fn note(seen: &mut IndexMap<Key, (Value, i64)>, value: &Value) -> Result<(), String> {
     let Some(key) = Key::of(value) else {
         return Err(format!(
-            "cannot count different values of type {}",
+            "cannot tell values of type {} apart: make texts or numbers of them by `data_operations`",
             value.type_name()
         ));
     };
     if seen.len() >= MAX_DISTINCT && !seen.contains_key(&key) {
         return Err(format!(
-            "more than {MAX_DISTINCT} different values in one interval"
+            "more than {MAX_DISTINCT} different values in one interval: make it shorter"
         ));
     }
     seen.entry(key).or_insert_with(|| (value.clone(), 0)).1 += 1;
@@ -154,20 +162,10 @@ fn distinct(seen: &IndexMap<Key, (Value, i64)>) -> Vec<Value> {
 }
 
 /// Keeps the value that lies further in this direction; the first one of equals.
-fn replace(
-    best: &mut Option<Value>,
-    value: &Value,
-    wanted: std::cmp::Ordering,
-) -> Result<(), String> {
+fn keep_furthest(best: &mut Option<Value>, value: &Value, way: Ordering) -> Result<(), String> {
     let further = match best {
         None => true,
-        Some(known) => match python::compare(value, known) {
-            Some(order) => order == Some(wanted),
-            None => {
-                let (a, b) = (value.type_name(), known.type_name());
-                return Err(format!("cannot compare {a} with {b}"));
-            }
-        },
+        Some(known) => lies(value, known, way)?,
     };
     if further {
         *best = Some(value.clone());
@@ -175,34 +173,41 @@ fn replace(
     Ok(())
 }
 
+/// Whether a value lies this way of another one.
+fn lies(value: &Value, known: &Value, way: Ordering) -> Result<bool, String> {
+    match python::compare(value, known) {
+        Some(order) => Ok(order == Some(way)),
+        None => {
+            let (a, b) = (value.type_name(), known.type_name());
+            Err(format!(
+                "cannot compare {a} with {b}: give it values of one type"
+            ))
+        }
+    }
+}
+
 fn plus(sum: &Value, value: &Value) -> Result<Value, String> {
-    arithmetic(sum, value, i64::checked_add, |a, b| a + b)
+    arithmetic(sum, value, i128::checked_add, |a, b| a + b)
         .ok_or_else(|| format!("cannot add {}: numbers only", value.type_name()))
 }
 
 fn minus(a: &Value, b: &Value) -> Result<Value, String> {
-    arithmetic(a, b, i64::checked_sub, |a, b| a - b)
+    arithmetic(a, b, i128::checked_sub, |a, b| a - b)
         .ok_or_else(|| format!("cannot subtract {}: numbers only", b.type_name()))
 }
 
-/// Whole numbers stay whole unless they leave 64 bits.
+/// Whole numbers stay whole unless they leave 128 bits.
 fn arithmetic(
     a: &Value,
     b: &Value,
-    whole: fn(i64, i64) -> Option<i64>,
+    whole: fn(i128, i128) -> Option<i128>,
     real: fn(f64, f64) -> f64,
 ) -> Option<Value> {
-    let integer = |v: &Value| match v {
-        Value::Int(i) => Some(*i),
-        Value::Bool(b) => Some(i64::from(*b)),
-        _ => None,
-    };
-    if let (Some(x), Some(y)) = (integer(a), integer(b))
-        && let Some(result) = whole(x, y)
-    {
-        return Some(Value::Int(result));
+    let result = a.as_whole().zip(b.as_whole());
+    match result.and_then(|(x, y)| whole(x, y)) {
+        Some(result) => Some(Value::whole(result)),
+        None => Some(Value::Float(real(a.as_f64()?, b.as_f64()?))),
     }
-    Some(Value::Float(real(a.as_f64()?, b.as_f64()?)))
 }
 
 /// A value as a key of a JSON object.
@@ -238,6 +243,8 @@ mod tests {
             "5"
         );
         assert_eq!(of("max", &[json!("a"), json!("b")]), "b");
+        let beyond = [json!(i64::MAX), json!(1)];
+        assert_eq!(of("sum", &beyond), "9223372036854775808");
     }
 
     #[test]
@@ -264,5 +271,20 @@ mod tests {
         assert!(over("max", &[json!(1), json!("a")]).is_err());
         assert!(over("distinct", &[json!([[1]])]).is_err());
         assert!(over("values_difference", &[json!("a"), json!("b")]).is_err());
+    }
+
+    #[test]
+    fn a_value_that_is_refused_leaves_no_trace() {
+        for (mode, result) in [("values_difference", "3"), ("max", "5"), ("sum", "7")] {
+            let mut aggregate = Aggregate::new(mode).unwrap();
+            for value in [json!(2), json!("a"), json!(5)] {
+                let taken = aggregate.add(&Value::from_json(&value));
+                assert_eq!(taken.is_ok(), value.is_number(), "{mode} {value}");
+            }
+            assert_eq!(
+                aggregate.result().map(|v| python::to_str(&v)),
+                Ok(result.into())
+            );
+        }
     }
 }

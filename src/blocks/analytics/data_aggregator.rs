@@ -268,6 +268,7 @@ impl Running {
 mod tests {
     use super::*;
     use crate::blocks::bench::Bench;
+    use crate::blocks::query::trial::problems;
     use serde_json::json;
 
     fn bench(unit: &str, interval: i64) -> Bench {
@@ -326,8 +327,29 @@ mod tests {
 
     #[test]
     fn values_that_cannot_be_summed_are_named() {
-        let mut bench = bench("runs", 2);
-        let error = bench.run(&[("data", Value::from_json(&json!({"n": "a"})))]);
-        assert!(error.is_err());
+        let data = Value::from_json(&json!({"n": 0, "m": "a"}));
+        let fields = [
+            ("data", json!({"n": 0, "m": 0})),
+            ("aggregation_mode", json!({"n": ["sum"], "m": ["sum"]})),
+            ("interval_unit", json!("runs")),
+            ("interval", json!(2)),
+        ];
+        let error = Bench::new(&BLOCK, &fields).run(&[("data", data)]);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("`m`") && error.contains("str"), "{error}");
+    }
+
+    #[test]
+    fn operations_on_a_name_that_is_not_there_are_refused() {
+        let definition = |name: &str| {
+            json!({
+                "data": {"n": "$inputs.n"}, "interval": 1, "aggregation_mode": {"x": ["sum"]},
+                "data_operations": {name: [{"type": "Multiply", "other": 2}]}})
+        };
+        assert_eq!(problems(&BLOCK, definition("n")), Vec::<String>::new());
+        assert_eq!(
+            problems(&BLOCK, definition("x")),
+            ["`x` is not a name in `data`"]
+        );
     }
 }

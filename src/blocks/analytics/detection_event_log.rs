@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::{BOXES, DETECTIONS, IMAGE};
 use crate::blocks::state::PerStream;
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Ty, output,
@@ -30,7 +31,6 @@ use crate::values::{Detections, Dict, Value, kind};
 /// Events kept per video.
 pub const MAX_EVENTS: usize = 65_536;
 
-const BOXES: &[kind::Kind] = &[kind::OBJECT_DETECTION, kind::INSTANCE_SEGMENTATION];
 const COUNT: &[Ty] = &[Ty::Int, Ty::InputParameter(&[kind::INTEGER])];
 
 /// `roboflow_core/detection_event_log@v1`
@@ -40,8 +40,8 @@ pub static BLOCK: BlockSpec = BlockSpec {
     family: Family::Analytics,
     about: "Keeps a log of when each tracked object was seen first and last.",
     fields: &[
-        Field::required("image", &[Ty::InputImage]).about("The frame."),
-        Field::required("detections", &[Ty::Selector(BOXES)]).about("Tracked boxes of the frame."),
+        IMAGE,
+        DETECTIONS,
         Field::optional("frame_threshold", COUNT, "30")
             .bounds(Bounds::at_least(1.0))
             .about("Frames on which an object must have been seen to be logged."),
@@ -274,5 +274,19 @@ mod tests {
         rows.tracker_id = None;
         let row = bench.run(&[("image", frame("a", 1, None)), ("detections", rows.into())]);
         assert_eq!(row.unwrap()[3].as_i64(), Some(0));
+    }
+
+    #[test]
+    fn of_too_many_objects_the_one_seen_first_is_forgotten() {
+        let mut bench = Bench::new(&BLOCK, &[]);
+        let rows: Vec<_> = (0..=MAX_EVENTS as i64).map(|id| ([0.0; 4], id)).collect();
+        let row = bench.run(&[
+            ("image", frame("a", 1, None)),
+            ("detections", tracked(&rows).into()),
+        ]);
+        let log = row.unwrap()[0].as_dict().unwrap().clone();
+        let pending = log["pending"].as_dict().unwrap();
+        assert_eq!(pending.len(), MAX_EVENTS);
+        assert!(!pending.contains_key("0") && pending.contains_key("1"));
     }
 }

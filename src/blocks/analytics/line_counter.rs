@@ -20,40 +20,26 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use super::{anchor_in, literal, track_ids};
+use super::{ANCHOR, BOXES, DETECTIONS, IMAGE, METADATA, anchor_in, literal_problems, track_ids};
 use crate::blocks::state::PerStream;
 use crate::blocks::{
-    Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, StepProblem, Ty, output,
+    Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
 };
-use crate::definition::step::Step;
 use crate::geometry::anchor::NAMES;
 use crate::geometry::{Anchor, GeometryError, Line, Side};
 use crate::row;
 use crate::values::{Detections, Value, kind};
 
-const BOXES: &[kind::Kind] = &[kind::OBJECT_DETECTION, kind::INSTANCE_SEGMENTATION];
-const DETECTIONS: Field =
-    Field::required("detections", &[Ty::Selector(BOXES)]).about("Tracked boxes of the frame.");
-const LINE: Field = Field::required(
-    "line_segment",
-    &[Ty::List(&[Ty::Any]), Ty::Selector(&[kind::LIST_OF_VALUES])],
-)
-.about("The line: a list of two points.");
+const LINE: Field = super::points("line_segment").about("The line: a list of two points.");
 
 /// `roboflow_core/line_counter@v1`
 pub static V1: BlockSpec = BlockSpec {
     types: &["roboflow_core/line_counter@v1"],
     fields: &[
-        Field::required("metadata", &[Ty::Selector(&[kind::VIDEO_METADATA])])
-            .about("Which video and frame the boxes belong to."),
+        METADATA,
         DETECTIONS,
         LINE,
-        Field::optional(
-            "triggering_anchor",
-            &[Ty::Str, Ty::Selector(&[kind::STRING]), Ty::OneOf(NAMES)],
-            r#""CENTER""#,
-        )
-        .about("Point of the box that has to cross."),
+        ANCHOR.about("Point of the box that has to cross."),
     ],
     outputs: &[
         output("count_in", &[kind::INTEGER]),
@@ -67,7 +53,7 @@ pub static V1: BlockSpec = BlockSpec {
 pub static V2: BlockSpec = BlockSpec {
     types: &["roboflow_core/line_counter@v2"],
     fields: &[
-        Field::required("image", &[Ty::InputImage]).about("The frame."),
+        IMAGE,
         DETECTIONS,
         LINE,
         Field::optional(
@@ -96,20 +82,9 @@ const MODEL: BlockSpec = BlockSpec {
     name: "Line Counter",
     family: Family::Analytics,
     about: "Counts tracked objects that cross a line, in both directions.",
-    literal_check: Some(check),
+    literal_check: Some(|step| literal_problems(step, "line_segment", Line::from_value)),
     ..BlockSpec::DEFAULT
 };
-
-fn check(step: &Step) -> Vec<StepProblem> {
-    let mut problems = super::anchor_problems(step);
-    if let Some(Err(error)) = literal(step, "line_segment").map(Line::from_value) {
-        problems.push(StepProblem {
-            field: Some("line_segment"),
-            message: error.to_string(),
-        });
-    }
-    problems
-}
 
 struct LineCounter {
     /// Field that tells the video.
@@ -238,8 +213,9 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blocks::bench::{Bench, frame, ids, tracked};
+    use crate::blocks::bench::{Bench, frame, ids, tracked, video};
     use serde_json::json;
+    use std::sync::Arc;
 
     /// Totals of a line from (0, 100) to (200, 100) after one object stood at these heights; none
     /// means that it was not seen.
@@ -310,5 +286,28 @@ mod tests {
         let mut untracked = tracked(&[([0.0, 0.0, 1.0, 1.0], 1)]);
         untracked.tracker_id = None;
         assert!(run(untracked).is_err());
+    }
+
+    #[test]
+    fn negative_ids_are_not_counted() {
+        let mut bench = Bench::new(&V2, &[("line_segment", json!([[0, 100], [200, 100]]))]);
+        for y in [120.0, 60.0] {
+            let rows = tracked(&[([50.0, y, 70.0, y + 10.0], -1)]);
+            let row = bench.run(&[("image", frame("a", 1, None)), ("detections", rows.into())]);
+            assert_eq!(row.unwrap()[0].as_i64(), Some(0));
+        }
+    }
+
+    #[test]
+    fn version_1_goes_by_the_centre_of_the_box() {
+        let mut bench = Bench::new(&V1, &[("line_segment", json!([[0, 100], [200, 100]]))]);
+        let mut count = Vec::new();
+        for y in [120.0, 95.0, 80.0] {
+            let rows = tracked(&[([50.0, y - 10.0, 70.0, y + 10.0], 1)]);
+            let metadata = Value::Video(Arc::new(video("a", 1, None)));
+            let row = bench.run(&[("metadata", metadata), ("detections", rows.into())]);
+            count.push(row.unwrap()[0].as_i64().unwrap());
+        }
+        assert_eq!(count, [0, 1, 1]);
     }
 }

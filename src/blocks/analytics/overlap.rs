@@ -65,7 +65,8 @@ impl Block for Overlap {
         };
         if !detections.is_empty() && detections.column(column::CLASS_NAME).is_none() {
             return Err(BlockError::failed(
-                "field `predictions` has boxes without class names",
+                "field `predictions` has boxes without class names, by which this step picks: \
+                 feed it the boxes of a model",
             ));
         }
         let is_reference = |row: usize| {
@@ -82,6 +83,10 @@ impl Block for Overlap {
             .collect();
         let mut found = HashOrder::default();
         for reference in &references {
+            // One union more would make the set anew, and with it the order.
+            if others.is_empty() {
+                break;
+            }
             let mut overlapped = HashOrder::default();
             others.retain(|&row| {
                 let hit = test(&detections.xyxy[row], reference);
@@ -98,7 +103,11 @@ impl Block for Overlap {
 }
 
 fn holds_centre(own: &[f64; 4], reference: &[f64; 4]) -> bool {
-    let (x, y) = ((own[0] + own[2]) / 2.0, (own[1] + own[3]) / 2.0);
+    // Rounds as in the reference, which decides about centres on an edge.
+    let (x, y) = (
+        own[0] + (own[2] - own[0]) / 2.0,
+        own[1] + (own[3] - own[1]) / 2.0,
+    );
     reference[0] < x && x < reference[2] && reference[1] < y && y < reference[3]
 }
 
@@ -130,6 +139,44 @@ mod tests {
     fn the_centre_must_be_strictly_inside() {
         assert_eq!(found("Center Overlap", [5.0, 4.0, 13.0, 6.0]), 1);
         assert_eq!(found("Center Overlap", [5.0, 4.0, 15.0, 6.0]), 0);
+        // Half of 18.4 - 1.6 and 1.6 are a little less than 10.
+        assert_eq!(found("Center Overlap", [1.6, 4.0, 18.4, 6.0]), 1);
+    }
+
+    #[test]
+    fn rows_come_in_the_order_of_the_reference() {
+        // What two desks hold; the others are out of the way.
+        let (first, second) = ([2, 3, 6, 9, 20], [13, 16, 17]);
+        let (held, far) = ([1.0, 1.0, 2.0, 2.0], [900.0, 900.0, 901.0, 901.0]);
+        let place = |row: i64| match row {
+            1 => ([0.0, 0.0, 10.0, 10.0], "desk"),
+            4 => ([20.0, 0.0, 30.0, 10.0], "desk"),
+            _ if first.contains(&row) => (held, "cup"),
+            _ if second.contains(&row) => ([21.0, 1.0, 22.0, 2.0], "cup"),
+            _ => (far, "desk"),
+        };
+        let rows: Vec<_> = (0..21).map(|row| (place(row).0, 0.9)).collect();
+        let mut d = boxes(&rows);
+        d.set_column(
+            "class_name",
+            (0..21).map(|row| place(row).1.into()).collect(),
+        );
+        d.class_id = Some(std::sync::Arc::new((0..21).collect()));
+        let mut bench = Bench::new(&BLOCK, &[("overlap_class_name", json!("desk"))]);
+        let row = bench.run(&[("predictions", d.into())]).unwrap();
+        let found = row[0].as_detections().unwrap().class_id.as_deref().unwrap();
+        // `list({2, 3, 6, 9, 20}.union({13, 16, 17}))` of CPython 3.11.
+        assert_eq!(found[..], [16, 17, 2, 3, 20, 6, 9, 13]);
+    }
+
+    #[test]
+    fn boxes_without_class_names_fail_but_no_boxes_do_not() {
+        let mut bench = Bench::new(&BLOCK, &[("overlap_class_name", json!("desk"))]);
+        let mut bare = boxes(&[([0.0, 0.0, 1.0, 1.0], 0.9)]);
+        bare.data.clear();
+        let empty = bare.take(&[]);
+        assert!(bench.run(&[("predictions", bare.into())]).is_err());
+        assert!(bench.run(&[("predictions", empty.into())]).is_ok());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! # Inputs and outputs
 //! Tracked `detections` of one frame (of `metadata` or `image`) and a `reference_path` (a list of
 //! points) → `path_deviation_detections`: the same rows with the column `path_deviation`, the discrete
-//! Fréchet distance in pixels between all anchor points of the track so far and the reference path.
+//! Fréchet distance (Eiter and Mannila, 1994) in pixels between all anchor points of the track so far and
+//! the reference path.
 //!
 //! # State
 //! Per video and track id ([`MAX_PATHS`], see `PerTrack`) the last row of the distance table, and the last
@@ -18,17 +19,13 @@
 
 use std::collections::VecDeque;
 
-use super::{anchor_in, literal, track_ids};
+use super::{ANCHOR, BOXES, DETECTIONS, IMAGE, METADATA, anchor_in, literal_problems, track_ids};
 use crate::blocks::state::{PerStream, PerTrack};
-use crate::blocks::{
-    Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, StepProblem, Ty, output,
-};
-use crate::definition::step::Step;
-use crate::geometry::anchor::NAMES;
+use crate::blocks::{Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, output};
 use crate::geometry::{self, GeometryError};
 use crate::row;
 use crate::values::detections::column;
-use crate::values::{Detections, Value, kind};
+use crate::values::{Detections, Value};
 
 /// Paths kept per video at least.
 pub const MAX_PATHS: usize = 1024;
@@ -36,31 +33,14 @@ pub const MAX_PATHS: usize = 1024;
 /// Points kept of one path; the reference cannot follow longer ones at all.
 pub const MAX_POINTS: usize = 1024;
 
-const BOXES: &[kind::Kind] = &[kind::OBJECT_DETECTION, kind::INSTANCE_SEGMENTATION];
-const DETECTIONS: Field =
-    Field::required("detections", &[Ty::Selector(BOXES)]).about("Tracked boxes of the frame.");
-const ANCHOR: Field = Field::optional(
-    "triggering_anchor",
-    &[Ty::Str, Ty::Selector(&[kind::STRING]), Ty::OneOf(NAMES)],
-    r#""CENTER""#,
-)
-.about("Point of the box whose path counts.");
-const PATH: Field = Field::required(
-    "reference_path",
-    &[Ty::List(&[Ty::Any]), Ty::Selector(&[kind::LIST_OF_VALUES])],
-)
-.about("The path to compare with: a list of points.");
+const WHOSE_PATH: Field = ANCHOR.about("Point of the box whose path counts.");
+const PATH: Field =
+    super::points("reference_path").about("The path to compare with: a list of points.");
 
 /// `roboflow_core/path_deviation_analytics@v1`
 pub static V1: BlockSpec = BlockSpec {
     types: &["roboflow_core/path_deviation_analytics@v1"],
-    fields: &[
-        Field::required("metadata", &[Ty::Selector(&[kind::VIDEO_METADATA])])
-            .about("Which video and frame the boxes belong to."),
-        DETECTIONS,
-        ANCHOR,
-        PATH,
-    ],
+    fields: &[METADATA, DETECTIONS, WHOSE_PATH, PATH],
     build: |_, _| Ok(Box::new(PathDeviation::new("metadata"))),
     ..MODEL
 };
@@ -68,12 +48,7 @@ pub static V1: BlockSpec = BlockSpec {
 /// `roboflow_core/path_deviation_analytics@v2`
 pub static V2: BlockSpec = BlockSpec {
     types: &["roboflow_core/path_deviation_analytics@v2"],
-    fields: &[
-        Field::required("image", &[Ty::InputImage]).about("The frame."),
-        DETECTIONS,
-        ANCHOR,
-        PATH,
-    ],
+    fields: &[IMAGE, DETECTIONS, WHOSE_PATH, PATH],
     engine: ">=1.2.0,<2.0.0",
     build: |_, _| Ok(Box::new(PathDeviation::new("image"))),
     ..MODEL
@@ -84,20 +59,9 @@ const MODEL: BlockSpec = BlockSpec {
     family: Family::Analytics,
     about: "Tells how far the paths of tracked objects stray from a reference path.",
     outputs: &[output("path_deviation_detections", BOXES)],
-    literal_check: Some(check),
+    literal_check: Some(|step| literal_problems(step, "reference_path", read_path)),
     ..BlockSpec::DEFAULT
 };
-
-fn check(step: &Step) -> Vec<StepProblem> {
-    let mut problems = super::anchor_problems(step);
-    if let Some(Err(error)) = literal(step, "reference_path").map(read_path) {
-        problems.push(StepProblem {
-            field: Some("reference_path"),
-            message: error.to_string(),
-        });
-    }
-    problems
-}
 
 fn read_path(value: &Value) -> Result<Vec<[f64; 2]>, GeometryError> {
     let points = geometry::points(value)?;

@@ -22,33 +22,19 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{anchor_in, literal, track_ids};
+use super::{ANCHOR, BOXES, DETECTIONS, IMAGE, METADATA, anchor_in, literal_problems, track_ids};
 use crate::blocks::state::{PerStream, PerTrack};
 use crate::blocks::{
-    Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, StepProblem, Ty, output,
+    Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
 };
-use crate::definition::step::Step;
-use crate::geometry::anchor::NAMES;
 use crate::geometry::{Anchor, GeometryError, Zone};
 use crate::row;
 use crate::values::detections::column;
 use crate::values::{Detections, Value, kind, python};
 
-const BOXES: &[kind::Kind] = &[kind::OBJECT_DETECTION, kind::INSTANCE_SEGMENTATION];
-const INPUT_IMAGE: Field = Field::required("image", &[Ty::InputImage]).about("The frame.");
-const DETECTIONS: Field =
-    Field::required("detections", &[Ty::Selector(BOXES)]).about("Tracked boxes of the frame.");
-const ZONE: Field = Field::required(
-    "zone",
-    &[Ty::List(&[Ty::Any]), Ty::Selector(&[kind::LIST_OF_VALUES])],
-)
-.about("The zone: a list of more than two points; v3 also takes several.");
-const ANCHOR: Field = Field::optional(
-    "triggering_anchor",
-    &[Ty::Str, Ty::Selector(&[kind::STRING]), Ty::OneOf(NAMES)],
-    r#""CENTER""#,
-)
-.about("Point of the box that has to be inside.");
+const ZONE: Field =
+    super::points("zone").about("The zone: a list of more than two points; v3 also takes several.");
+const WHO_IS_IN: Field = ANCHOR.about("Point of the box that has to be inside.");
 const FLAG: &[Ty] = &[Ty::Bool, Ty::Selector(&[kind::BOOLEAN])];
 const REMOVE: Field = Field::optional("remove_out_of_zone_detections", FLAG, "true")
     .about("Whether boxes outside are left out.");
@@ -60,15 +46,14 @@ pub static V1: BlockSpec = BlockSpec {
     types: &["roboflow_core/time_in_zone@v1"],
     fields: &[
         Field::required("image", &[Ty::Selector(&[kind::IMAGE])]).about("The frame."),
-        Field::required("metadata", &[Ty::Selector(&[kind::VIDEO_METADATA])])
-            .about("Which video and frame the boxes belong to."),
+        METADATA,
         DETECTIONS,
         ZONE,
-        ANCHOR,
+        WHO_IS_IN,
         REMOVE,
         RESET,
     ],
-    literal_check: Some(|step| check(step, |value| Zone::from_value(value).map(|_| ()))),
+    literal_check: Some(|step| literal_problems(step, "zone", Zone::from_value)),
     build: |_, _| Ok(Box::new(TimeInZone::new("metadata", false))),
     ..MODEL
 };
@@ -76,8 +61,8 @@ pub static V1: BlockSpec = BlockSpec {
 /// `roboflow_core/time_in_zone@v2`
 pub static V2: BlockSpec = BlockSpec {
     types: &["roboflow_core/time_in_zone@v2"],
-    fields: &[INPUT_IMAGE, DETECTIONS, ZONE, ANCHOR, REMOVE, RESET],
-    literal_check: Some(|step| check(step, |value| Zone::from_value(value).map(|_| ()))),
+    fields: &[IMAGE, DETECTIONS, ZONE, WHO_IS_IN, REMOVE, RESET],
+    literal_check: Some(|step| literal_problems(step, "zone", Zone::from_value)),
     build: |_, _| Ok(Box::new(TimeInZone::new("image", false))),
     ..MODEL
 };
@@ -85,8 +70,8 @@ pub static V2: BlockSpec = BlockSpec {
 /// `roboflow_core/time_in_zone@v3`
 pub static V3: BlockSpec = BlockSpec {
     types: &["roboflow_core/time_in_zone@v3"],
-    fields: &[INPUT_IMAGE, DETECTIONS, ZONE, ANCHOR, REMOVE, RESET],
-    literal_check: Some(|step| check(step, |value| Zone::all_from_value(value).map(|_| ()))),
+    fields: &[IMAGE, DETECTIONS, ZONE, WHO_IS_IN, REMOVE, RESET],
+    literal_check: Some(|step| literal_problems(step, "zone", Zone::all_from_value)),
     build: |_, _| Ok(Box::new(TimeInZone::new("image", true))),
     ..MODEL
 };
@@ -98,17 +83,6 @@ const MODEL: BlockSpec = BlockSpec {
     outputs: &[output("timed_detections", BOXES)],
     ..BlockSpec::DEFAULT
 };
-
-fn check(step: &Step, read: fn(&Value) -> Result<(), GeometryError>) -> Vec<StepProblem> {
-    let mut problems = super::anchor_problems(step);
-    if let Some(Err(error)) = literal(step, "zone").map(read) {
-        problems.push(StepProblem {
-            field: Some("zone"),
-            message: error.to_string(),
-        });
-    }
-    problems
-}
 
 /// Zones kept per video, drawn once.
 const MAX_ZONES: usize = 100;
@@ -315,5 +289,28 @@ mod tests {
         let image = frame("a", 1, None);
         let row = bench.run(&[("image", image), ("detections", Detections::empty().into())]);
         assert!(row.is_err());
+    }
+
+    /// Seconds in the zone of an object at x = 50 on frame 2 of `video`, if it is in.
+    fn inside(bench: &mut Bench, video: &str, zone: serde_json::Value) -> Option<f64> {
+        let rows = tracked(&[([45.0, 40.0, 55.0, 60.0], 3)]);
+        let row = bench.run(&[
+            ("image", frame(video, 2, Some(10.0))),
+            ("detections", rows.into()),
+            ("zone", Value::from_json(&zone)),
+        ]);
+        let out = row.unwrap()[0].as_detections().unwrap().clone();
+        out.cell(column::TIME_IN_ZONE, 0).and_then(Value::as_f64)
+    }
+
+    #[test]
+    fn only_version_3_takes_another_zone_and_videos_are_apart() {
+        let away = || json!([[300, 0], [400, 0], [400, 100]]);
+        for (spec, moved) in [(&V2, Some(0.1)), (&V3, None)] {
+            let mut bench = Bench::new(spec, &[("zone", square())]);
+            assert_eq!(times(&mut bench, &[50.0]), [Some(0.0)]);
+            assert_eq!(inside(&mut bench, "a", away()), moved);
+            assert_eq!(inside(&mut bench, "b", square()), Some(0.0));
+        }
     }
 }

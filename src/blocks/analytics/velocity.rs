@@ -17,7 +17,7 @@
 //! # Parity
 //! `video_velocity_*`, specification 1.3.
 
-use super::track_ids;
+use super::{IMAGE, track_ids};
 use crate::blocks::state::{PerStream, PerTrack};
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, StepProblem, Ty, output,
@@ -41,7 +41,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     family: Family::Analytics,
     about: "Measures velocity and speed of tracked objects.",
     fields: &[
-        Field::required("image", &[Ty::InputImage]).about("The frame."),
+        IMAGE,
         Field::required("detections", &[Ty::StepOutput(BOXES)])
             .about("Tracked boxes of the frame."),
         Field::optional("smoothing_alpha", NUMBER, "0.5")
@@ -80,10 +80,13 @@ struct Velocity {
     streams: PerStream<PerTrack<Motion>>,
 }
 
-/// What is known of one track: place and time of its last frame, smoothed velocity.
+/// What is known of one track.
 struct Motion {
+    /// Centre of its last box, in pixels.
     center: [f64; 2],
+    /// Seconds by the block clock on its last frame.
     time: f64,
+    /// Pixels per second, averaged exponentially.
     smoothed: [f64; 2],
 }
 
@@ -105,8 +108,9 @@ impl Block for Velocity {
         let mut columns: [Vec<Value>; 4] = Default::default();
         for (row, &id) in ids.iter().enumerate() {
             let center = detections.center(row);
-            let (velocity, smoothed) = Motion::step(tracks, id, center, now, alpha);
-            for (i, v) in [velocity, smoothed].into_iter().enumerate() {
+            let motion = tracks.get(id, || Motion::at(center, now));
+            let velocity = motion.step(center, now, alpha);
+            for (i, v) in [velocity, motion.smoothed].into_iter().enumerate() {
                 let [x, y] = v.map(|pixels| pixels / scale);
                 columns[2 * i].push(Value::list(vec![x.into(), y.into()]));
                 columns[2 * i + 1].push(Value::Float(x.hypot(y)));
@@ -127,43 +131,29 @@ impl Block for Velocity {
 }
 
 impl Motion {
-    /// Velocity and smoothed velocity of a track that is now at `center`, in pixels per second.
-    fn step(
-        tracks: &mut PerTrack<Self>,
-        id: i64,
-        center: [f64; 2],
-        now: f64,
-        alpha: f64,
-    ) -> ([f64; 2], [f64; 2]) {
-        let Some(last) = tracks.find(id) else {
-            let rest = [0.0; 2];
-            tracks.get(id, || Self {
-                center,
-                time: now,
-                smoothed: rest,
-            });
-            return (rest, rest);
-        };
-        let passed = now - last.time;
+    /// A track that is at rest.
+    fn at(center: [f64; 2], time: f64) -> Self {
+        Self {
+            center,
+            time,
+            smoothed: [0.0; 2],
+        }
+    }
+
+    /// Moves the track to `center`; its velocity, in pixels per second.
+    fn step(&mut self, center: [f64; 2], now: f64, alpha: f64) -> [f64; 2] {
+        let passed = now - self.time;
         let velocity = [0, 1].map(|axis| {
             if passed > 0.0 {
-                (center[axis] - last.center[axis]) / passed
+                (center[axis] - self.center[axis]) / passed
             } else {
                 0.0
             }
         });
-        let smoothed =
-            [0, 1].map(|axis| alpha * velocity[axis] + (1.0 - alpha) * last.smoothed[axis]);
-        *tracks.get(id, || Self {
-            center,
-            time: now,
-            smoothed,
-        }) = Self {
-            center,
-            time: now,
-            smoothed,
-        };
-        (velocity, smoothed)
+        self.smoothed =
+            [0, 1].map(|axis| alpha * velocity[axis] + (1.0 - alpha) * self.smoothed[axis]);
+        (self.center, self.time) = (center, now);
+        velocity
     }
 }
 
@@ -197,6 +187,17 @@ mod tests {
         // No time has passed: the place is taken over, the smoothed velocity decays.
         assert_eq!(see(&mut bench, 60, 95.0), (0.0, 11.25));
         assert_eq!(see(&mut bench, 90, 95.0), (0.0, 5.625));
+    }
+
+    #[test]
+    fn boxes_without_track_ids_fail() {
+        let mut untracked = tracked(&[([0.0, 0.0, 1.0, 1.0], 1)]);
+        untracked.tracker_id = None;
+        let row = Bench::new(&BLOCK, &[]).run(&[
+            ("image", frame("a", 1, None)),
+            ("detections", untracked.into()),
+        ]);
+        assert!(row.unwrap_err().to_string().contains("tracker"));
     }
 
     #[test]

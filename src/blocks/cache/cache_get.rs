@@ -34,7 +34,7 @@ struct CacheGet;
 impl Block for CacheGet {
     fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
         let (video, key) = (super::namespace(inputs)?, inputs.text("key")?);
-        let found = cx.services.cache.find(&video, key);
+        let found = cx.services.cache.get(&video, key);
         Ok(Output::One(row![found.unwrap_or(Value::Bool(false))]))
     }
 }

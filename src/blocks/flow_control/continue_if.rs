@@ -9,7 +9,10 @@
 //!
 //! # Edge cases
 //! With a `stop_delay` the flow goes on for so many seconds after the condition ceased to hold.
-//! A delay of 0 is none. Without `next_steps` nothing is gated.
+//! A delay of 0 is none (decided Q16). Without `next_steps` nothing is gated (decided Q9).
+//!
+//! # Parity
+//! `continue_if_*`, specification 3.1. State per stream is ours (decided V8).
 
 use std::time::Duration;
 

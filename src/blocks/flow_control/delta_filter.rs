@@ -9,6 +9,9 @@
 //! # Edge cases
 //! The value before the first is `None`, so a first `None` does not pass. Equality is Python's: 1,
 //! 1.0 and true are equal, a list and a tuple are not, boxes are compared with all their columns.
+//!
+//! # Parity
+//! `delta_filter_per_stream`, specification 3.3.
 
 use crate::blocks::state::PerStream;
 use crate::blocks::{

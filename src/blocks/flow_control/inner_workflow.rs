@@ -14,6 +14,9 @@
 //! base address and a chain of more dispatches than allowed are errors; a server that refuses or is
 //! away stands in the log only. The API key goes to the configured server and to no other. A dispatch
 //! is one exchange: redirects are not followed and nothing is sent twice.
+//!
+//! # Parity
+//! `inner_workflow_*`, specification 3.5.
 
 use std::sync::Arc;
 
@@ -141,7 +144,8 @@ impl Dispatch {
         };
         if remote.depth >= remote.max_depth {
             return Err(BlockError::failed(format!(
-                "workflows have been dispatched {} times on from each other, which is the limit",
+                "workflows have been dispatched {} times on from each other, which is the limit: do \
+                 not dispatch in a circle, or raise `WORKFLOWS_MAX_INNER_WORKFLOW_DEPTH`",
                 remote.max_depth
             )));
         }

@@ -12,6 +12,9 @@
 //! A still image stands for frame 0 of a video of 30 frames a second, so that with one as reference
 //! only the first call passes. A video whose frame numbers fall back waits until they overtake the
 //! last pass.
+//!
+//! # Parity
+//! `rate_limiter_by_video_time`, specification 3.2. State per stream is ours (decided V8).
 
 use std::time::Duration;
 

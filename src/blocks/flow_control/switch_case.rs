@@ -10,9 +10,14 @@
 //! # Edge cases
 //! `true` reads `True`, `null` reads `None`, `1.0` reads `1.0` and not `1`. With
 //! `case_insensitive` both sides are lower-cased. A step may be targeted once only.
+//!
+//! # Parity
+//! `switch_case_*`, `engine_error_switch_*`, specification 3.4.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use indexmap::IndexMap;
 
 use crate::blocks::query::step as query_step;
 use crate::blocks::{
@@ -76,18 +81,14 @@ fn fold(text: &str, case_insensitive: bool) -> String {
 
 fn check(step: &Step) -> Vec<StepProblem> {
     let mut problems = Vec::new();
-    let mut seen: Vec<String> = Vec::new();
-    let mut twice: Vec<String> = Vec::new();
+    let mut targets: IndexMap<String, usize> = IndexMap::new();
     for field in ["cases", "default_next_steps"] {
         for (_, selector) in step.field(field).selectors() {
-            let target = selector.to_string();
-            match seen.contains(&target) {
-                true if !twice.contains(&target) => twice.push(target),
-                true => {}
-                false => seen.push(target),
-            }
+            *targets.entry(selector.to_string()).or_default() += 1;
         }
     }
+    targets.retain(|_, times| *times > 1);
+    let twice: Vec<String> = targets.into_keys().collect();
     if !twice.is_empty() {
         problems.push(StepProblem {
             field: None,

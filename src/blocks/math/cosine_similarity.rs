@@ -8,7 +8,10 @@
 //! None.
 //!
 //! # Edge cases
-//! The similarity with a vector of zeros is not a number.
+//! The similarity with a vector of zeros is not a number. Embeddings of two lengths fail.
+//!
+//! # Parity
+//! `cosine_similarity_vectors`, specification 5.1.
 
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
@@ -42,7 +45,7 @@ impl Block for CosineSimilarity {
         let b = embedding(inputs, "embedding_2")?;
         if a.len() != b.len() {
             return Err(BlockError::failed(format!(
-                "embeddings must have one length, got {} and {} numbers",
+                "embeddings must have one length, got {} and {} numbers: take both from one model",
                 a.len(),
                 b.len()
             )));

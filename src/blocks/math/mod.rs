@@ -1,6 +1,7 @@
 //! Arithmetic.
 
 pub mod cosine_similarity;
+
 use super::BlockSpec;
 
 /// The blocks of the family, sorted by type identifier.

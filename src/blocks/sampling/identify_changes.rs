@@ -14,7 +14,11 @@
 //! # Edge cases
 //! An embedding of zeros has no similarity: z-score 0, percentile 0.5, no outlier, and nothing is
 //! remembered of it. The first embedding and the first similarity never stand in a sliding window, which
-//! is as long as that of `identify_outliers` at most.
+//! is as long as that of `identify_outliers` at most. An embedding of another length than those before
+//! fails.
+//!
+//! # Parity
+//! `video_identify_changes_*`, specification 6.1. State per stream is ours (decided V8).
 
 mod statistics;
 

@@ -11,6 +11,9 @@
 //! # Edge cases
 //! While warming up the percentile is 0.5 and nothing is an outlier. An embedding of another length
 //! than those before fails the step, as does a window of more than [`LONGEST`].
+//!
+//! # Parity
+//! `video_identify_outliers_*`, specification 6.2. State per stream is ours (decided V8).
 
 use std::collections::VecDeque;
 
@@ -111,7 +114,7 @@ pub(super) fn window_size(inputs: &Inputs<'_>) -> Result<usize, BlockError> {
 pub(super) fn check_length(before: Option<&Vec<f64>>, newest: &[f64]) -> Result<(), BlockError> {
     match before {
         Some(before) if before.len() != newest.len() => Err(BlockError::failed(format!(
-            "the embedding has {} numbers, those before had {}",
+            "the embedding has {} numbers, those before had {}: give the step those of one model",
             newest.len(),
             before.len()
         ))),

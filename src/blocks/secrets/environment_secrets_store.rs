@@ -9,7 +9,11 @@
 //!
 //! # Edge cases
 //! The operator may forbid it by `ALLOW_WORKFLOW_BLOCKS_ACCESSING_ENVIRONMENTAL_VARIABLES=false`; the
-//! step fails then. Values stand in no error and no log, and outputs of this kind are masked.
+//! step fails then. Values stand in no error and no log, and outputs of this kind are masked. Of names
+//! that differ in case only, the last counts.
+//!
+//! # Parity
+//! Specification 10.1.
 
 use std::sync::Arc;
 
@@ -89,7 +93,7 @@ impl Block for EnvironmentSecretsStore {
     fn run(&mut self, _: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
         let Some(secrets) = &self.0 else {
             return Err(BlockError::failed(format!(
-                "reading secrets from the environment is forbidden here (`{SWITCH}`)"
+                "reading secrets from the environment is forbidden here: it takes `{SWITCH}=true`"
             )));
         };
         let row = secrets.iter().map(|secret| Value::from(secret.clone()));

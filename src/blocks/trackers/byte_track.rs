@@ -1,5 +1,6 @@
 //! ByteTrack as `byte_tracker` runs it: confident boxes are matched first, then the tracks that are
-//! left with doubtful boxes, so that an object that is half hidden keeps its track.
+//! left with doubtful boxes, so that an object that is half hidden keeps its track (Zhang et al., ECCV
+//! 2022, as `supervision` has it; specification 7.1.1).
 //!
 //! Ids start at 1 and are given when a track becomes active. A lost track stays matchable for one
 //! frame more than its time allows. At most [`MAX_LOST`] lost tracks are kept, the newest.
@@ -11,7 +12,6 @@ use order::Leftovers;
 use track::{Candidate, State, Track, motion_noise};
 
 use super::association::Matcher;
-use crate::geometry::iou;
 
 /// Lost tracks that are remembered at most.
 pub const MAX_LOST: usize = 4096;
@@ -334,18 +334,21 @@ impl ByteTrack {
     /// Of a tracked and a lost track in the same place, the one that was followed for a shorter
     /// time goes; on equality the tracked one.
     fn drop_duplicates(&mut self) {
-        for i in 0..self.tracked.len() {
-            let a = self.tracked[i];
-            let corners = self.tracks[a].corners();
-            for k in 0..self.lost.len() {
-                let b = self.lost[k];
-                if 1.0 - iou(&corners, &self.tracks[b].corners()) < DUPLICATE_DISTANCE {
-                    let shorter = if self.tracks[a].age() > self.tracks[b].age() {
+        let (tracks, lost) = (&mut self.tracks, &self.lost);
+        let overlaps = self
+            .work
+            .matcher
+            .overlaps(lost.len(), |k| tracks[lost[k]].corners());
+        for &a in &self.tracked {
+            for (k, overlap) in overlaps.with(tracks[a].corners()) {
+                if 1.0 - overlap < DUPLICATE_DISTANCE {
+                    let b = lost[k];
+                    let shorter = if tracks[a].age() > tracks[b].age() {
                         b
                     } else {
                         a
                     };
-                    self.tracks[shorter].state = State::Gone;
+                    tracks[shorter].state = State::Gone;
                 }
             }
         }
@@ -464,5 +467,30 @@ mod tests {
             tracker.update(&[[x, 0.0, x + 10.0, 10.0]], &[0.9], &mut ids);
         }
         assert!(tracker.tracks.len() < 8, "{}", tracker.tracks.len());
+    }
+
+    #[test]
+    fn of_a_tracked_and_a_lost_track_in_one_place_the_one_followed_longer_stays() {
+        let (place, far) = ([10.0, 10.0, 50.0, 90.0], [200.0, 10.0, 240.0, 90.0]);
+        // Frame from which on the track far away counts as followed, and how many are left of each list.
+        for (first_frame, left) in [(0, (1, 0)), (2, (0, 1)), (3, (0, 1))] {
+            let mut tracker = ByteTrack::new(DEFAULTS);
+            let mut ids = Vec::new();
+            tracker.update(&[place], &[0.9], &mut ids);
+            tracker.update(&[place, far], &[0.9, 0.9], &mut ids);
+            tracker.update(&[far], &[0.9], &mut ids);
+            assert_eq!((tracker.tracked.len(), tracker.lost.len()), (1, 1));
+            let (tracked, lost) = (tracker.tracked[0], tracker.lost[0]);
+            tracker.drop_duplicates();
+            assert_eq!((tracker.tracked.len(), tracker.lost.len()), (1, 1));
+            tracker.tracks[tracked].filter.mean = tracker.tracks[lost].filter.mean;
+            tracker.tracks[tracked].first_frame = first_frame;
+            tracker.drop_duplicates();
+            assert_eq!(
+                (tracker.tracked.len(), tracker.lost.len()),
+                left,
+                "{first_frame}"
+            );
+        }
     }
 }

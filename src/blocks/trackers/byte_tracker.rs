@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use super::byte_track::{ByteTrack, Settings};
 use super::instances::SeenIds;
+use super::tracking::{self, NUMBER, SHARE};
 use crate::blocks::state::PerStream;
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Row, Ty, output,
@@ -28,8 +29,6 @@ use crate::blocks::{
 use crate::row;
 use crate::values::{Detections, Value, VideoMetadata, kind};
 
-const METADATA: Field = Field::required("metadata", &[Ty::Selector(&[kind::VIDEO_METADATA])])
-    .about("Which video and frame the boxes belong to.");
 const DETECTIONS: Field = Field::required(
     "detections",
     &[Ty::Selector(&[
@@ -38,12 +37,6 @@ const DETECTIONS: Field = Field::required(
     ])],
 )
 .about("Boxes of the frame.");
-const SHARE: &[Ty] = &[
-    Ty::Float,
-    Ty::Selector(&[kind::FLOAT_ZERO_TO_ONE]),
-    Ty::Null,
-];
-const NUMBER: &[Ty] = &[Ty::Int, Ty::Selector(&[kind::INTEGER]), Ty::Null];
 const ACTIVATION: Field = Field::optional("track_activation_threshold", SHARE, "0.25")
     .about("Confidence from which a box counts as certain; a new track needs 0.1 more.");
 const BUFFER: Field = Field::optional("lost_track_buffer", NUMBER, "30")
@@ -54,18 +47,18 @@ const CONSECUTIVE: Field = Field::optional("minimum_consecutive_frames", NUMBER,
     .about("Matches in a row after which a track counts.");
 const TRACKED: &[kind::Kind] = &[kind::OBJECT_DETECTION];
 
+/// The fields of versions 1 and 2, which learn of the video in different ways.
+const fn fields(video: Field) -> [Field; 6] {
+    [video, DETECTIONS, ACTIVATION, BUFFER, MATCHING, CONSECUTIVE]
+}
+
 /// `roboflow_core/byte_tracker@v1`
 pub static V1: BlockSpec = BlockSpec {
     types: &["roboflow_core/byte_tracker@v1"],
-    fields: &[
-        METADATA,
-        DETECTIONS,
-        ACTIVATION,
-        BUFFER,
-        MATCHING,
-        CONSECUTIVE,
-    ],
-    outputs: &[output("tracked_detections", TRACKED)],
+    fields: &fields(
+        Field::required("metadata", &[Ty::Selector(&[kind::VIDEO_METADATA])])
+            .about("Which video and frame the boxes belong to."),
+    ),
     build: |_, _| Ok(Box::new(ByteTracker::new(Version::V1))),
     ..MODEL
 };
@@ -73,15 +66,7 @@ pub static V1: BlockSpec = BlockSpec {
 /// `roboflow_core/byte_tracker@v2`
 pub static V2: BlockSpec = BlockSpec {
     types: &["roboflow_core/byte_tracker@v2"],
-    fields: &[
-        Field::required("image", &[Ty::InputImage]).about("The frame."),
-        DETECTIONS,
-        ACTIVATION,
-        BUFFER,
-        MATCHING,
-        CONSECUTIVE,
-    ],
-    outputs: &[output("tracked_detections", TRACKED)],
+    fields: &fields(Field::required("image", &[Ty::InputImage]).about("The frame.")),
     build: |_, _| Ok(Box::new(ByteTracker::new(Version::V2))),
     ..MODEL
 };
@@ -90,7 +75,7 @@ pub static V2: BlockSpec = BlockSpec {
 pub static V3: BlockSpec = BlockSpec {
     types: &["roboflow_core/byte_tracker@v3"],
     fields: &[
-        Field::required("image", &[Ty::Selector(&[kind::IMAGE])]).about("The frame."),
+        tracking::IMAGE,
         Field::required(
             "detections",
             &[Ty::Selector(&[
@@ -104,8 +89,7 @@ pub static V3: BlockSpec = BlockSpec {
         BUFFER,
         MATCHING,
         CONSECUTIVE,
-        Field::optional("instances_cache_size", &[Ty::Int], "16384")
-            .about("Ids remembered to tell new tracks from known ones."),
+        tracking::CACHE,
     ],
     outputs: &[
         output("tracked_detections", TRACKED),
@@ -120,6 +104,7 @@ const MODEL: BlockSpec = BlockSpec {
     name: "Byte Tracker",
     family: Family::Transformation,
     about: "Follows boxes from frame to frame by ByteTrack and gives them track ids.",
+    outputs: &[output("tracked_detections", TRACKED)],
     ..BlockSpec::DEFAULT
 };
 

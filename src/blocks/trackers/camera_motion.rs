@@ -9,6 +9,8 @@ mod estimate;
 mod features;
 mod flow;
 
+use std::borrow::Cow;
+
 use opencv::core::Size;
 use opencv::imgproc::{self, INTER_LINEAR};
 
@@ -90,19 +92,20 @@ impl CameraMotion {
         boxes: impl Iterator<Item = [f64; 4]>,
     ) -> opencv::Result<Option<Affine>> {
         let mut gray = match image.channels() {
-            1 => (**image.pixels()).clone(),
-            _ => imaging::to_gray(&image.bgr())?,
+            1 => Cow::Borrowed(&**image.pixels()),
+            _ => Cow::Owned(imaging::to_gray(&image.bgr())?),
         };
         let reduction = self.reduction;
         if reduction > 1 {
             if matches!(self.method, Method::Alignment(_)) {
-                gray = blurred(&gray)?;
+                gray = Cow::Owned(blurred(&gray)?);
             }
             let (width, height) = (gray.width / reduction, gray.height / reduction);
-            gray = imaging::resized(&gray, width.max(1), height.max(1), INTER_LINEAR)?;
+            let reduced = imaging::resized(&gray, width.max(1), height.max(1), INTER_LINEAR)?;
+            gray = Cow::Owned(reduced);
         }
         match &mut self.method {
-            Method::Flow(last) => flow::step(last, gray),
+            Method::Flow(last) => flow::step(last, gray.into_owned()),
             Method::Features(finder) => {
                 let reduced = boxes.map(|b| b.map(|c| c / reduction as f64));
                 finder.step(&gray, reduced)
@@ -112,7 +115,7 @@ impl CameraMotion {
                     .as_ref()
                     .filter(|last| (last.width, last.height) == (gray.width, gray.height))
                     .and_then(|last| alignment::align(last, &gray));
-                *last = Some(gray);
+                *last = Some(gray.into_owned());
                 Ok(motion)
             }
         }

@@ -6,19 +6,19 @@
 //! of objects that have vanished, moved on by their velocity.
 //!
 //! # State
-//! Per video: the last row of each track id, and its velocity (that of the bottom right corner)
-//! smoothed over `smoothing_window_size` frames, the size set by the first frame. At most
-//! [`MAX_OBJECTS`] ids, the oldest go.
+//! Per video: the last row of each track id, and its velocity (that of the bottom right corner, by a
+//! Kalman filter of one number) smoothed over `smoothing_window_size` frames, the size set by the first
+//! frame. At most [`MAX_OBJECTS`] ids, the oldest go.
 //!
 //! # Edge cases
-//! An object measured k times is carried on for k frames, at most as many as the window has. Boxes
-//! without track ids fail, a frame without boxes does not. Columns that differ from
-//! those of boxes carried on fail.
+//! An object measured k times is carried on for k frames, at most as many as the window has. Of several
+//! rows with one id the last takes the place of the first. Boxes without track ids fail, a frame without
+//! boxes does not. Columns that differ from those of boxes carried on fail.
 //!
 //! # Parity
 //! `video_stabilize_detections_*`, specification 8.1.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -82,8 +82,17 @@ struct Stream {
     window: Option<usize>,
     /// Velocities in the order in which the ids were measured first.
     motions: IndexMap<i64, Motion>,
-    /// The last row of each id, as a set of one.
-    rows: HashMap<i64, Detections>,
+    /// The last row of each id.
+    known: HashMap<i64, LastRow>,
+}
+
+/// Where an object was on the last frame.
+struct LastRow {
+    /// Corners, moved on while the object is out of sight.
+    corners: [f64; 4],
+    /// The boxes of the frame on which it was seen; only its own once it is out of sight.
+    set: Arc<Detections>,
+    row: usize,
 }
 
 /// Velocity of one object.
@@ -105,59 +114,48 @@ impl Block for Stabilizer {
             Ok::<_, BlockError>(Stream {
                 window: window.map_or(Some(MAX_WINDOW), |w| usize::try_from(w).ok()),
                 motions: IndexMap::new(),
-                rows: HashMap::new(),
+                known: HashMap::new(),
             })
         })?;
+        let mut last_rows: IndexMap<i64, usize> = IndexMap::with_capacity(ids.len());
+        last_rows.extend(ids.iter().copied().zip(0..));
         // Neither parameter is needed before an object is seen again.
-        let twice = || (1..ids.len()).any(|row| ids[..row].contains(&ids[row]));
-        let share = match stream.rows.is_empty() && !twice() {
+        let share = match stream.known.is_empty() && last_rows.len() == ids.len() {
             true => 1.0,
             false => inputs.float("bbox_smoothing_coefficient")?,
         };
-        stream.measure(detections, ids)?;
-        let mut parts = stream.smooth(detections, ids, share);
-        stream.carry_on(ids, share, &mut parts);
-        Ok(Output::One(row![merged(&parts)?]))
+        stream.measure(detections, &last_rows)?;
+        let mut parts = vec![stream.smooth(detections, ids, &last_rows, share)];
+        stream.carry_on(&last_rows, share, &mut parts);
+        let parts: Vec<&Detections> = parts.iter().collect();
+        let joined = Detections::joined(&parts).map_err(|why| {
+            BlockError::failed(format!(
+                "field `detections` does not go with the boxes of vanished objects: {why}; \
+                 give it the same columns on every frame"
+            ))
+        })?;
+        Ok(Output::One(row![joined]))
     }
-}
-
-/// All rows in one set.
-fn merged(parts: &[Detections]) -> Result<Detections, BlockError> {
-    let Some(first) = parts.first() else {
-        return Ok(Detections::empty());
-    };
-    let alike = |other: &Detections| {
-        other.masks.is_some() == first.masks.is_some()
-            && other.confidence.is_some() == first.confidence.is_some()
-            && other.class_id.is_some() == first.class_id.is_some()
-            && other.data.len() == first.data.len()
-            && other.data.keys().all(|name| first.data.contains_key(name))
-    };
-    if !parts.iter().all(alike) {
-        return Err(BlockError::failed(
-            "field `detections` has other columns than on the frames before: \
-             boxes of vanished objects cannot be carried on",
-        ));
-    }
-    Ok(Detections::merge(&parts.iter().collect::<Vec<_>>()))
 }
 
 impl Stream {
     /// Measures the velocity of the ids that were there on the last frame too.
-    fn measure(&mut self, detections: &Detections, ids: &[i64]) -> Result<(), BlockError> {
+    fn measure(
+        &mut self,
+        detections: &Detections,
+        last_rows: &IndexMap<i64, usize>,
+    ) -> Result<(), BlockError> {
         for motion in self.motions.values_mut() {
             motion.measured = false;
         }
-        for (first, &id) in ids.iter().enumerate() {
-            let Some(known) = self.rows.get(&id).filter(|_| !ids[..first].contains(&id)) else {
+        for (&id, &row) in last_rows {
+            let Some(known) = self.known.get(&id) else {
                 continue;
             };
-            // Of several rows with one id the last is measured, in the place of the first.
-            let row = ids.iter().rposition(|other| *other == id).unwrap_or(first);
             let window = self.window.ok_or_else(|| {
                 BlockError::failed("field `smoothing_window_size` must not be negative")
             })?;
-            let (now, before) = (detections.xyxy[row], known.xyxy[0]);
+            let (now, before) = (detections.xyxy[row], known.corners);
             let velocity = [now[2] - before[2], now[3] - before[3]];
             match self.motions.get_mut(&id) {
                 Some(motion) => motion.update(velocity, window.min(MAX_WINDOW)),
@@ -178,43 +176,70 @@ impl Stream {
         Ok(())
     }
 
-    /// The rows of this frame, each smoothed if it is known; they become the known ones. Of several
-    /// rows with one id the last takes the place of the first.
-    fn smooth(&mut self, detections: &Detections, ids: &[i64], share: f64) -> Vec<Detections> {
-        let mut parts: IndexMap<i64, Detections> = IndexMap::with_capacity(ids.len());
-        for (row, &id) in ids.iter().enumerate() {
-            let current = detections.take(&[row]);
-            let mut smoothed = current.clone();
-            if let Some(known) = self.rows.get(&id) {
-                let (now, before) = (current.xyxy[0], known.xyxy[0]);
-                let corners = [0, 1, 2, 3].map(|i| share * now[i] + (1.0 - share) * before[i]);
-                smoothed.xyxy = Arc::new(vec![corners]);
+    /// The rows of this frame, each smoothed if it is known; unsmoothed they become the known ones.
+    fn smooth(
+        &mut self,
+        detections: &Arc<Detections>,
+        ids: &[i64],
+        last_rows: &IndexMap<i64, usize>,
+        share: f64,
+    ) -> Detections {
+        let mut corners = detections.xyxy.to_vec();
+        for (row, (&id, corners)) in ids.iter().zip(&mut corners).enumerate() {
+            let now = LastRow {
+                corners: *corners,
+                set: detections.clone(),
+                row,
+            };
+            if let Some(before) = self.known.insert(id, now) {
+                let moved = |i: usize| share * corners[i] + (1.0 - share) * before.corners[i];
+                *corners = [0, 1, 2, 3].map(moved);
             }
-            parts.insert(id, smoothed);
-            self.rows.insert(id, current);
         }
-        parts.into_values().collect()
+        let mut smoothed = (**detections).clone();
+        smoothed.xyxy = Arc::new(corners);
+        if last_rows.len() < ids.len() {
+            let rows: Vec<usize> = last_rows.values().copied().collect();
+            smoothed = smoothed.take(&rows);
+        }
+        smoothed
     }
 
     /// Adds the rows of objects that have vanished, and forgets those that have been carried on long
     /// enough.
-    fn carry_on(&mut self, ids: &[i64], share: f64, parts: &mut Vec<Detections>) {
-        let present = |id: &i64| ids.contains(id);
+    fn carry_on(
+        &mut self,
+        last_rows: &IndexMap<i64, usize>,
+        share: f64,
+        parts: &mut Vec<Detections>,
+    ) {
+        let mut output_now: HashSet<i64> = last_rows.keys().copied().collect();
         for (id, motion) in &self.motions {
-            let Some(known) = self.rows.get_mut(id).filter(|_| !present(id)) else {
+            let Some(known) = self.known.get_mut(id).filter(|_| output_now.insert(*id)) else {
                 continue;
             };
-            let ([x1, y1, x2, y2], [vx, vy]) = (known.xyxy[0], motion.velocity);
-            let (dx, dy) = (share * vx, share * vy);
-            known.xyxy = Arc::new(vec![[x1 + dx, y1 + dy, x2 + dx, y2 + dy]]);
-            parts.push(known.clone());
+            parts.push(known.moved_on(motion.velocity.map(|v| share * v)));
         }
-        let output_now: Vec<i64> = self.motions.keys().copied().collect();
         self.motions
             .retain(|_, motion| motion.measured || !motion.history.is_empty());
         let motions = &self.motions;
-        self.rows
-            .retain(|id, _| motions.contains_key(id) || present(id) || output_now.contains(id));
+        self.known
+            .retain(|id, _| motions.contains_key(id) || output_now.contains(id));
+    }
+}
+
+impl LastRow {
+    /// The row `dx` and `dy` further on, where it stays.
+    fn moved_on(&mut self, [dx, dy]: [f64; 2]) -> Detections {
+        let [x1, y1, x2, y2] = self.corners;
+        self.corners = [x1 + dx, y1 + dy, x2 + dx, y2 + dy];
+        if self.set.len() > 1 {
+            self.set = Arc::new(self.set.take(&[self.row]));
+            self.row = 0;
+        }
+        let mut alone = (*self.set).clone();
+        alone.xyxy = Arc::new(vec![self.corners]);
+        alone
     }
 }
 
@@ -334,5 +359,54 @@ mod tests {
             |d: Detections| bench.run(&[("image", frame("a", 1, None)), ("detections", d.into())]);
         assert!(run(rows).is_err());
         assert!(run(Detections::default()).is_ok());
+    }
+
+    #[test]
+    fn boxes_carried_on_keep_their_own_columns_and_need_the_same() {
+        let mut bench = Bench::new(&BLOCK, &[]);
+        let mut see = |rows: Detections| {
+            let fields = [("image", frame("a", 1, None)), ("detections", rows.into())];
+            bench.run(&fields).map(|row| row[0].clone())
+        };
+        let rows = |x: f64| {
+            let pair = [
+                ([x, 0.0, x + 9.0, 9.0], 1),
+                ([x + 50.0, 0.0, x + 59.0, 9.0], 2),
+            ];
+            let mut rows = tracked(&pair);
+            rows.set_column("class_name", vec!["a".into(), "b".into()]);
+            rows
+        };
+        for x in [0.0, 10.0, 20.0] {
+            see(rows(x)).unwrap();
+        }
+        let out = see(rows(30.0).take(&[0])).unwrap();
+        let out = out.as_detections().unwrap();
+        let names: Vec<_> = (0..2)
+            .map(|row| out.class_name(row).unwrap().to_string())
+            .collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(out.xyxy[1][0], 72.0);
+        let mut more = rows(40.0).take(&[0]);
+        more.fill_column("speed", 1.0.into());
+        let error = see(more).unwrap_err().to_string();
+        assert!(error.contains("`speed`"), "{error}");
+    }
+
+    #[test]
+    fn no_more_objects_are_carried_on_than_are_followed() {
+        let mut bench = Bench::new(&BLOCK, &[]);
+        let many: Vec<_> = (0..=MAX_OBJECTS as i64)
+            .map(|id| ([0.0, 0.0, 9.0, 9.0], id))
+            .collect();
+        for (rows, answered) in [
+            (tracked(&many), many.len()),
+            (tracked(&many), many.len()),
+            (Detections::default(), MAX_OBJECTS),
+        ] {
+            let fields = [("image", frame("a", 1, None)), ("detections", rows.into())];
+            let row = bench.run(&fields).unwrap();
+            assert_eq!(row[0].as_detections().unwrap().len(), answered);
+        }
     }
 }

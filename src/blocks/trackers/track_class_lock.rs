@@ -12,14 +12,15 @@
 //!
 //! # Edge cases
 //! Boxes without track ids fail, a frame without boxes does not. Negative ids are left alone. Boxes
-//! without confidence count as certain.
+//! without confidence count as certain and get a confidence of 1; boxes without class names vote by class
+//! id and get no names.
 //!
 //! # Parity
 //! `video_track_class_lock_*`, specification 8.2.
 
 use std::sync::Arc;
 
-use super::class_votes::{Rules, Tracks};
+use super::class_votes::{Rules, Settled, Tracks};
 use crate::blocks::analytics::track_ids;
 use crate::blocks::state::PerStream;
 use crate::blocks::{
@@ -81,13 +82,17 @@ fn check(step: &Step) -> Vec<StepProblem> {
     match (step.number("reattach_window"), step.number("state_ttl")) {
         (Some(window), Some(ttl)) if window > ttl => vec![StepProblem {
             field: Some("reattach_window"),
-            message: format!(
-                "`reattach_window` ({window}) must not exceed `state_ttl` ({ttl}): lost tracks are \
-                 forgotten by then"
-            ),
+            message: too_late(window, ttl),
         }],
         _ => Vec::new(),
     }
+}
+
+fn too_late(window: impl std::fmt::Display, ttl: impl std::fmt::Display) -> String {
+    format!(
+        "`reattach_window` ({window}) must not exceed `state_ttl` ({ttl}): lost tracks are forgotten \
+         by then"
+    )
 }
 
 /// The parameters of this frame.
@@ -102,7 +107,7 @@ fn rules(inputs: &Inputs<'_>) -> Result<Rules, BlockError> {
         } else {
             format!("<= {high}")
         };
-        Err(BlockError::Failed(format!(
+        Err(BlockError::failed(format!(
             "`{field}` must be {limit}, got {value}"
         )))
     };
@@ -111,7 +116,7 @@ fn rules(inputs: &Inputs<'_>) -> Result<Rules, BlockError> {
         if (0.0..=1.0).contains(&value) {
             return Ok(value);
         }
-        Err(BlockError::Failed(format!(
+        Err(BlockError::failed(format!(
             "`{field}` must be within [0.0, 1.0], got {value}"
         )))
     };
@@ -125,10 +130,7 @@ fn rules(inputs: &Inputs<'_>) -> Result<Rules, BlockError> {
         overlap: share("reattach_iou")?,
     };
     if rules.window > rules.ttl {
-        return Err(BlockError::Failed(format!(
-            "`reattach_window` ({}) must not exceed `state_ttl` ({}): lost tracks are forgotten by then",
-            rules.window, rules.ttl
-        )));
+        return Err(BlockError::failed(too_late(rules.window, rules.ttl)));
     }
     Ok(rules)
 }
@@ -177,34 +179,21 @@ fn class_of(detections: &Detections, row: usize) -> Option<Arc<str>> {
 }
 
 /// The rows with the settled classes written in.
-fn rewritten(
-    detections: &Detections,
-    settled: &[Option<super::class_votes::Settled>],
-) -> Detections {
+fn rewritten(detections: &Detections, settled: &[Option<Settled>]) -> Detections {
     let mut out = detections.clone();
-    let locked = settled.iter().map(|s| Value::Bool(s.is_some())).collect();
-    if settled.iter().any(Option::is_some) {
-        let mut names: Vec<Value> = match detections.column(column::CLASS_NAME) {
-            Some(names) => names.to_vec(),
-            None => vec![Value::str(""); settled.len()],
-        };
-        let mut confidences = match &detections.confidence {
-            Some(confidences) => confidences.to_vec(),
-            None => vec![1.0; settled.len()],
-        };
-        let mut class_ids = detections.class_id.as_deref().cloned();
-        for (row, class) in settled.iter().enumerate() {
-            let Some(class) = class else { continue };
-            names[row] = Value::Str(class.name.clone());
-            confidences[row] = class.confidence;
-            if let (Some(ids), Some(id)) = (&mut class_ids, class.id) {
-                ids[row] = id;
-            }
+    let certain = || Arc::new(vec![1.0; settled.len()]);
+    let confidences = out.confidence.get_or_insert_with(certain);
+    for (row, class) in settled.iter().enumerate() {
+        let Some(class) = class else { continue };
+        Arc::make_mut(confidences)[row] = class.confidence;
+        if let Some(names) = out.data.get_mut(column::CLASS_NAME) {
+            Arc::make_mut(names)[row] = Value::Str(class.name.clone());
         }
-        out.set_column(column::CLASS_NAME, names);
-        out.confidence = Some(Arc::new(confidences));
-        out.class_id = class_ids.map(Arc::new);
+        if let (Some(ids), Some(id)) = (&mut out.class_id, class.id) {
+            Arc::make_mut(ids)[row] = id;
+        }
     }
+    let locked = settled.iter().map(|s| Value::Bool(s.is_some())).collect();
     out.set_column(column::CLASS_LOCKED, locked);
     out
 }
@@ -273,5 +262,38 @@ mod tests {
             ("detections", Detections::empty().into()),
         ]);
         assert!(row.unwrap_err().to_string().contains("reattach_window"));
+    }
+
+    /// The row of a bare box with track id 1 and class id 4 after one more frame.
+    fn see_bare(bench: &mut Bench, bare: fn(&mut Detections)) -> Result<Detections, BlockError> {
+        let mut rows = tracked(&[([10.0, 10.0, 50.0, 50.0], 1)]);
+        rows.class_id = Some(Arc::new(vec![4]));
+        bare(&mut rows);
+        let fields = [("image", frame("a", 1, None)), ("detections", rows.into())];
+        let row = bench.run(&fields)?;
+        Ok((**row[0].as_detections().unwrap()).clone())
+    }
+
+    #[test]
+    fn bare_boxes_vote_by_class_id_with_full_confidence() {
+        let mut bench = bench();
+        for locked in [false, false, true] {
+            let out = see_bare(&mut bench, |rows| {
+                rows.confidence = None;
+                rows.data.clear();
+            });
+            let out = out.unwrap();
+            assert_eq!(out.confidence.as_deref(), Some(&vec![1.0]));
+            assert!(out.column(column::CLASS_NAME).is_none());
+            let flag = out.cell(column::CLASS_LOCKED, 0).and_then(Value::as_bool);
+            assert_eq!(flag, Some(locked));
+        }
+    }
+
+    #[test]
+    fn rows_without_ids_fail_but_no_rows_do_not() {
+        assert!(see_bare(&mut bench(), |rows| rows.tracker_id = None).is_err());
+        let none = see_bare(&mut bench(), |rows| *rows = Detections::default()).unwrap();
+        assert_eq!(none.column(column::CLASS_LOCKED).map(<[_]>::len), Some(0));
     }
 }

@@ -1,5 +1,5 @@
-//! Follows boxes by BoT-SORT: certain boxes first, doubtful ones second, with noise that grows with the
-//! box and, if asked for, with the motion of the camera taken out.
+//! Follows boxes by BoT-SORT (Aharon et al., 2022): certain boxes first, doubtful ones second, with noise
+//! that grows with the box and, if asked for, with the motion of the camera taken out.
 //!
 //! # Inputs and outputs
 //! `detections` of one frame of the video of `image` → `tracked_detections`: the rows of tracks that

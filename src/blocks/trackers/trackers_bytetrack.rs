@@ -1,4 +1,4 @@
-//! Follows boxes by ByteTrack: certain boxes are matched first, then the others.
+//! Follows boxes by ByteTrack (Zhang et al., 2022): certain boxes are matched first, then the others.
 //!
 //! # Inputs and outputs
 //! `detections` of one frame of the video of `image` → `tracked_detections`: the rows of tracks with an

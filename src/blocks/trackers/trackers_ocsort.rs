@@ -1,5 +1,5 @@
-//! Follows boxes by OC-SORT: overlap and direction of motion, with a second look at where each object
-//! was last seen, and a filter that is run again over a gap once the object is back.
+//! Follows boxes by OC-SORT (Cao et al., 2023): overlap and direction of motion, with a second look at
+//! where each object was last seen, and a filter that is run again over a gap once the object is back.
 //!
 //! # Inputs and outputs
 //! `detections` of one frame of the video of `image` → `tracked_detections`: the rows of tracks with an

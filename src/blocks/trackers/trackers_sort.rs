@@ -1,4 +1,4 @@
-//! Follows boxes by SORT: Kalman filter and overlap, one association a frame.
+//! Follows boxes by SORT (Bewley et al., 2016): Kalman filter and overlap, one association a frame.
 //!
 //! # Inputs and outputs
 //! `detections` of one frame of the video of `image` → `tracked_detections`: the rows of tracks that

@@ -291,6 +291,64 @@ pub(super) mod scene {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocks::bench::{Bench, boxes, frame, ids};
+    use crate::blocks::trackers::{
+        trackers_botsort, trackers_bytetrack, trackers_ocsort, trackers_sort,
+    };
+    use serde_json::json;
+
+    /// Ids of one still object and those of them that are new, on frame `number` of a video.
+    fn see(bench: &mut Bench, video: &str, number: i64, rows: Detections) -> [Vec<i64>; 2] {
+        let image = frame(video, number, Some(30.0));
+        let row = bench.run(&[("image", image), ("detections", rows.into())]);
+        let row = row.unwrap();
+        [ids(&row[0]), ids(&row[1])]
+    }
+
+    fn still() -> Detections {
+        boxes(&[([10.0, 10.0, 50.0, 90.0], 0.9)])
+    }
+
+    #[test]
+    fn each_video_has_ids_of_its_own_and_each_is_new_once() {
+        for spec in [
+            &trackers_sort::BLOCK,
+            &trackers_bytetrack::BLOCK,
+            &trackers_ocsort::BLOCK,
+            &trackers_botsort::BLOCK,
+        ] {
+            let mut bench = Bench::new(spec, &[("minimum_consecutive_frames", json!(1))]);
+            for (video, number, seen, new) in [
+                ("a", 1, vec![], vec![]),
+                ("a", 2, vec![0], vec![0]),
+                ("b", 1, vec![], vec![]),
+                ("b", 2, vec![0], vec![0]),
+                ("a", 3, vec![0], vec![]),
+            ] {
+                let found = see(&mut bench, video, number, still());
+                assert_eq!(found, [seen, new], "{spec:?} {video} {number}");
+            }
+        }
+    }
+
+    #[test]
+    fn boxes_without_confidence_are_certain_to_all_but_bytetrack() {
+        for (spec, reported) in [
+            (&trackers_sort::BLOCK, vec![0]),
+            (&trackers_ocsort::BLOCK, vec![0]),
+            (&trackers_botsort::BLOCK, vec![0]),
+            (&trackers_bytetrack::BLOCK, vec![]),
+        ] {
+            let mut bench = Bench::new(spec, &[]);
+            let mut last = Vec::new();
+            for number in 1..=4 {
+                let mut rows = still();
+                rows.confidence = None;
+                [last, _] = see(&mut bench, "a", number, rows);
+            }
+            assert_eq!(last, reported, "{spec:?}");
+        }
+    }
 
     #[test]
     fn of_too_many_lost_tracks_those_started_first_are_forgotten() {

@@ -1,4 +1,8 @@
-//! Averages and deviations that run along with a series of vectors.
+//! Averages and deviations that run along with a series of vectors, as `identify_changes` keeps them
+//! (specification 6.1).
+//!
+//! Over everything they run by Welford's method (Technometrics, 1962), so no vector is kept; a window
+//! keeps its vectors and is measured anew, which rounds as the reference does.
 
 use std::collections::VecDeque;
 
@@ -108,7 +112,8 @@ pub(super) fn normal_share_below(z: f64) -> f64 {
     0.5 * (1.0 + error_function(z / std::f64::consts::SQRT_2))
 }
 
-/// The Gauss error function, by its series without cancellation; beyond 6 it is 1 to the last bit.
+/// The Gauss error function, by its series without cancellation (Abramowitz and Stegun, 7.1.6); beyond
+/// 6 it is 1 to the last bit.
 fn error_function(x: f64) -> f64 {
     let size = x.abs();
     if x.is_nan() {

@@ -1,4 +1,4 @@
-//! Rectangular linear assignment by shortest augmenting paths.
+//! Rectangular linear assignment by shortest augmenting paths (Crouse, 2016).
 //!
 //! The order in which rows and columns are visited is that of scipy's `linear_sum_assignment`: with
 //! many equal costs (pairs that do not overlap at all) it decides which pairs come out, and with

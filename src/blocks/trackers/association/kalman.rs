@@ -1,4 +1,5 @@
-//! Kalman filter for a box that moves at constant velocity.
+//! Kalman filter for a box that moves at constant velocity (Kalman, 1960), the model of all trackers
+//! here: specifications 7.1.1 and 7.2.
 //!
 //! The state is four measured numbers (place and size, as each tracker defines them) followed by the
 //! velocities of the first `N - 4` of them. Noise is diagonal and given anew at each step, because

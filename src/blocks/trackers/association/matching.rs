@@ -1,5 +1,7 @@
 //! Matching of tracks (rows) with detections (columns): assignment, then a limit on each pair.
 
+use std::cmp::Ordering;
+
 use super::assignment::Assignment;
 use crate::geometry::iou;
 
@@ -18,6 +20,12 @@ pub struct Matcher {
 }
 
 impl Matcher {
+    /// The overlaps of boxes with these columns.
+    pub fn overlaps(&mut self, columns: usize, corners: impl Fn(usize) -> Corners) -> &Overlaps {
+        self.overlaps.place(columns, corners);
+        &self.overlaps
+    }
+
     /// The cheapest pairs whose cost is at most `limit`, sorted by row. Dearer pairs all count as
     /// `limit + 1e-4` while the assignment is sought, as ByteTrack wants it. `cost` has the overlap of a
     /// row's and a column's box, and the column.
@@ -105,7 +113,7 @@ fn keep<'a>(
 
 /// The boxes of the columns from left to right, so that each row meets only those beside it.
 #[derive(Debug, Default)]
-struct Overlaps {
+pub struct Overlaps {
     columns: Vec<Placed>,
     /// Values of a row that overlaps nothing.
     apart: Vec<f32>,
@@ -139,22 +147,31 @@ impl Overlaps {
             let start = values.len();
             values.extend_from_slice(&self.apart);
             let line = &mut values[start..];
-            let from = self
-                .columns
-                .partition_point(|other| other.reach <= corners[0]);
-            for other in &self.columns[from..] {
-                if other.corners[0] >= corners[2] {
-                    break;
-                }
-                let overlap = iou(&corners, &other.corners);
-                if overlap != 0.0 {
-                    line[other.column] = value(overlap, other.column);
-                }
+            for (column, overlap) in self.with(corners) {
+                line[column] = value(overlap, column);
             }
         }
     }
 
-    fn place(&mut self, count: usize, corners: impl Fn(usize) -> Corners) {
+    /// The columns that a box overlaps, each with its intersection over union, from left to right.
+    pub fn with(&self, corners: Corners) -> impl Iterator<Item = (usize, f32)> {
+        let from = self
+            .columns
+            .partition_point(|other| other.reach <= corners[0]);
+        // What is no number stands at either end, and must not end the search.
+        let begins_before = move |other: &&Placed| {
+            let order = other.corners[0].partial_cmp(&corners[2]);
+            order.is_none_or(Ordering::is_lt)
+        };
+        self.columns[from..]
+            .iter()
+            .take_while(begins_before)
+            .map(move |other| (other.column, iou(&corners, &other.corners)))
+            .filter(|(_, overlap)| *overlap != 0.0)
+    }
+
+    /// Takes in the boxes of the columns.
+    pub fn place(&mut self, count: usize, corners: impl Fn(usize) -> Corners) {
         self.columns.clear();
         self.columns.extend((0..count).map(|column| Placed {
             corners: corners(column),
@@ -219,7 +236,12 @@ mod tests {
             let corners = |s: &[i8; 4]| {
                 let [x, y, w, h] = s.map(f64::from);
                 // Some are no boxes.
-                [x, y, if w == 11.0 { f64::NAN } else { x + w }, y + h]
+                let left = match h {
+                    10.0 => f64::NAN,
+                    11.0 => -f64::NAN,
+                    _ => x,
+                };
+                [left, y, if w == 11.0 { f64::NAN } else { x + w }, y + h]
             };
             let all: Vec<Corners> = sides.iter().map(corners).collect();
             let (rows, columns) = all.split_at(split.min(all.len() - 1));

@@ -1,4 +1,5 @@
-//! Alignment of two pictures by their correlation (Evangelidis and Psarakis), turning and shifting only.
+//! Alignment of two pictures by their correlation (Evangelidis and Psarakis, 2008), turning and shifting
+//! only.
 
 use super::Affine;
 use crate::values::Matrix;

@@ -1,5 +1,5 @@
-//! The motion behind pairs of points, some of which are wrong: random samples of two pairs, the one
-//! that most pairs agree with, then the best fit to those.
+//! The motion behind pairs of points, some of which are wrong (RANSAC; Fischler and Bolles, 1981): random
+//! samples of two pairs, the one that most pairs agree with, then the best fit to those.
 //!
 //! Sampling follows OpenCV's `estimateAffinePartial2D`, random numbers included, so that the same pairs
 //! are held for wrong.

@@ -1,5 +1,5 @@
 //! Sparse optical flow: where the corners of the last picture are in this one, by Lucas and Kanade's
-//! method on a pyramid, with the settings that OpenCV has by default.
+//! method on a pyramid (Bouguet, 2000), with the settings that OpenCV has by default.
 
 use opencv::core::{Point2f, Vector, no_array};
 use opencv::imgproc;
