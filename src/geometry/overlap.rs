@@ -43,7 +43,7 @@ pub struct BoxIndex {
 }
 
 impl BoxIndex {
-    /// An index over boxes, in time for a sort of them.
+    /// An index over boxes; takes as long as to sort them.
     pub fn new(boxes: &[[f64; 4]]) -> Self {
         let mut lefts: Vec<(f64, usize)> = boxes.iter().map(|b| b[0]).zip(0..).collect();
         lefts.sort_by(|a, b| a.0.total_cmp(&b.0));
