@@ -165,6 +165,31 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    /// The images of the batch in a field.
+    pub fn images(&self, name: &str) -> Result<Vec<&'a Image>, BlockError> {
+        self.each(name, "images", Value::as_image)
+    }
+
+    /// The sets of boxes of the batch in a field.
+    pub fn detection_sets(&self, name: &str) -> Result<Vec<&'a Arc<Detections>>, BlockError> {
+        self.each(name, "detections", Value::as_detections)
+    }
+
+    fn each<T>(
+        &self,
+        name: &str,
+        wanted: &str,
+        get: fn(&Value) -> Option<&T>,
+    ) -> Result<Vec<&'a T>, BlockError> {
+        let item = |value: &'a Value| {
+            get(value).ok_or_else(|| {
+                let got = value.type_name();
+                BlockError::failed(format!("field `{name}` must hold {wanted}, got {got}"))
+            })
+        };
+        self.batch(name)?.items.iter().map(item).collect()
+    }
+
     /// The number in a field; bounds of the field are checked.
     pub fn float(&self, name: &str) -> Result<f64, BlockError> {
         let x = self

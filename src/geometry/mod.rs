@@ -10,7 +10,7 @@ pub mod zone;
 
 pub use anchor::Anchor;
 pub use line::{Line, Side};
-pub use overlap::iou;
+pub use overlap::{BoxIndex, bounds, hull, iou};
 pub use zone::Zone;
 
 use crate::values::Value;

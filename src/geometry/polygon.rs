@@ -61,10 +61,7 @@ impl Region {
         if !edges.is_sorted_by(|a, b| a.top <= b.top) {
             edges.sort_by(|a, b| a.top.total_cmp(&b.top));
         }
-        const NOTHING: [f64; 4] = [f64::INFINITY, f64::INFINITY, -f64::INFINITY, -f64::INFINITY];
-        let bounds = points.iter().fold(NOTHING, |[x1, y1, x2, y2], &[x, y]| {
-            [x1.min(x), y1.min(y), x2.max(x), y2.max(y)]
-        });
+        let bounds = super::bounds(points.iter().copied()).unwrap_or_default();
         Self {
             edges,
             bounds,

@@ -2,6 +2,9 @@
 
 use std::cmp::Ordering;
 use std::fmt::Write;
+use std::sync::OnceLock;
+
+use regex::Regex;
 
 use super::Value;
 
@@ -238,13 +241,32 @@ fn write_quoted(out: &mut String, text: &str) {
                 out.push('\\');
                 out.push(c);
             }
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                let _ = write!(out, "\\x{:02x}", c as u32);
-            }
-            c => out.push(c),
+            c if is_printable(c) => out.push(c),
+            c => write_escaped(out, c),
         }
     }
     out.push(quote);
+}
+
+/// Whether `repr` writes a character as it is: not controls, formats, unassigned ones and separators,
+/// the blank aside.
+fn is_printable(c: char) -> bool {
+    static HIDDEN: OnceLock<Option<Regex>> = OnceLock::new();
+    if c.is_ascii() {
+        return !c.is_ascii_control();
+    }
+    let hidden = HIDDEN.get_or_init(|| Regex::new(r"^[\p{C}\p{Z}]").ok());
+    let is_hidden = |hidden: &Regex| hidden.is_match(c.encode_utf8(&mut [0; 4]));
+    !hidden.as_ref().is_some_and(is_hidden)
+}
+
+/// Writes a character as an escape of two, four or eight digits.
+pub fn write_escaped(out: &mut String, c: char) {
+    let _ = match u32::from(c) {
+        code @ ..=0xff => write!(out, "\\x{code:02x}"),
+        code @ ..=0xffff => write!(out, "\\u{code:04x}"),
+        code => write!(out, "\\U{code:08x}"),
+    };
 }
 
 fn write_bytes(out: &mut String, bytes: &[u8]) {
@@ -347,6 +369,19 @@ mod tests {
             to_str(&Value::Bytes(b"a\n\xff".as_slice().into())),
             r"b'a\n\xff'"
         );
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_written_as_an_escape() {
+        // Answers of the reference.
+        for (text, written) in [
+            ("\u{7f}\u{1}", r"'\x7f\x01'"),
+            ("\u{200b}\u{ad}\u{378}", r"'\u200b\xad\u0378'"),
+            ("a é \u{1f600}", "'a é \u{1f600}'"),
+            ("\u{a0}\u{e000}\u{e0001}", r"'\xa0\ue000\U000e0001'"),
+        ] {
+            assert_eq!(repr(&text.into()), written);
+        }
     }
 
     #[test]

@@ -16,7 +16,6 @@
 
 use std::sync::Arc;
 
-use super::string_template::chain_problems;
 use crate::blocks::query::{Chain, Params, step as query_step};
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, StepProblem, Ty, output,
@@ -62,7 +61,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
 
 fn check(step: &Step) -> Vec<StepProblem> {
     let declared = query_step::declared(step, "columns_data");
-    let mut problems = chain_problems(step, "columns_operations", &declared);
+    let mut problems = query_step::chain_problems(step, "columns_operations", &declared);
     if declared.contains(&TIMESTAMP) {
         problems.push(StepProblem {
             field: Some("columns_data"),

@@ -64,19 +64,7 @@ fn check_switch(json: &Json) -> Result<Json, String> {
 
 fn check(step: &Step) -> Vec<StepProblem> {
     let declared = query_step::declared(step, "data");
-    let mut problems = Vec::new();
-    if let Ok(chains) = query_step::chains(step, "data_operations") {
-        let changed: Vec<Arc<str>> = chains.iter().map(|(name, _)| name.clone()).collect();
-        problems.extend(query_step::undeclared(
-            &changed,
-            "data_operations",
-            &declared,
-        ));
-        for (_, chain) in &chains {
-            let names = chain.names();
-            problems.extend(query_step::undeclared(&names, "data_operations", &[]));
-        }
-    }
+    let mut problems = query_step::chain_problems(step, "data_operations", &declared);
     if let Ok(cases) = query_step::read(step, "switch", parse_cases) {
         problems.extend(query_step::undeclared(&cases.names(), "switch", &declared));
     }
@@ -90,19 +78,11 @@ struct Expression {
 
 impl Block for Expression {
     fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
-        let given = inputs.value("data");
-        let result = if self.prepare.is_empty() {
-            self.cases.choose(&Params::of(given), cx)
-        } else {
-            let mut data: Dict = given.as_dict().cloned().unwrap_or_default();
-            for (name, chain) in &self.prepare {
-                if let Some(value) = data.get_mut(name) {
-                    *value = chain.apply(std::mem::take(value), &Params::NONE, cx)?;
-                }
-            }
-            self.cases.choose(&Params::new(&data), cx)
-        };
-        Ok(Output::One(row![result?]))
+        let none = Dict::new();
+        let given = inputs.value("data").as_dict().unwrap_or(&none);
+        let data = query_step::prepared(given, &self.prepare, cx)?;
+        let result = self.cases.choose(&Params::new(&data), cx)?;
+        Ok(Output::One(row![result]))
     }
 }
 

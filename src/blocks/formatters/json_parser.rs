@@ -8,8 +8,9 @@
 //! None.
 //!
 //! # Edge cases
-//! A field that is missing is empty and sets `error_status`; text that is no JSON object empties all
-//! fields and does not fail the step; a value that is no text does. Other fences and unclosed ones are not recognised.
+//! A field that is missing is empty and sets `error_status`. Text that is no JSON object empties all
+//! fields and does not fail the step; a value that is no text does. Other fences and unclosed ones are
+//! not recognised.
 
 use std::sync::OnceLock;
 

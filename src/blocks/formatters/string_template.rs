@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use template::Template;
 
-use crate::blocks::query::{Chain, Params, step as query_step};
+use crate::blocks::query::{Chain, step as query_step};
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, StepProblem, Ty, output,
 };
@@ -67,7 +67,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
 
 fn check(step: &Step) -> Vec<StepProblem> {
     let declared = query_step::declared(step, "data");
-    chain_problems(step, "data_operations", &declared)
+    query_step::chain_problems(step, "data_operations", &declared)
 }
 
 fn check_template(step: &Step) -> Vec<StepProblem> {
@@ -81,23 +81,6 @@ fn check_template(step: &Step) -> Vec<StepProblem> {
     problem.into_iter().collect()
 }
 
-/// Problems of a field that maps names of `declared` values to chains without operands.
-pub(super) fn chain_problems(
-    step: &Step,
-    field: &'static str,
-    declared: &[&str],
-) -> Vec<StepProblem> {
-    let Ok(chains) = query_step::chains(step, field) else {
-        return Vec::new();
-    };
-    let changed: Vec<Arc<str>> = chains.iter().map(|(name, _)| name.clone()).collect();
-    let mut problems = query_step::undeclared(&changed, field, declared);
-    for (_, chain) in &chains {
-        problems.extend(query_step::undeclared(&chain.names(), field, &[]));
-    }
-    problems
-}
-
 struct StringTemplate {
     prepare: Vec<(Arc<str>, Chain)>,
     literal: Option<Template>,
@@ -107,34 +90,17 @@ impl Block for StringTemplate {
     fn run(&mut self, inputs: &Inputs<'_>, cx: &Context<'_>) -> Result<Output, BlockError> {
         let none = Dict::new();
         let given = inputs.value("data").as_dict().unwrap_or(&none);
-        let changed = (!self.prepare.is_empty())
-            .then(|| prepared(given, &self.prepare, cx))
-            .transpose()?;
-        let data = changed.as_ref().unwrap_or(given);
+        let data = query_step::prepared(given, &self.prepare, cx)?;
         let rendered = match &self.literal {
-            Some(template) => template.render(data),
+            Some(template) => template.render(&data),
             None => Template::parse(inputs.text("template")?).and_then(|template| {
                 let declared: Vec<&str> = data.keys().map(|name| &**name).collect();
                 template.check_names(&declared)?;
-                template.render(data)
+                template.render(&data)
             }),
         };
         Ok(Output::One(row![rendered.map_err(BlockError::Failed)?]))
     }
-}
-
-fn prepared(
-    given: &Dict,
-    chains: &[(Arc<str>, Chain)],
-    cx: &Context<'_>,
-) -> Result<Dict, BlockError> {
-    let mut data = given.clone();
-    for (name, chain) in chains {
-        if let Some(value) = data.get_mut(name) {
-            *value = chain.apply(std::mem::take(value), &Params::NONE, cx)?;
-        }
-    }
-    Ok(data)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::blocks::{
 };
 use crate::row;
 use crate::values::detections::new_id;
+use crate::values::sequence::Key;
 use crate::values::{Dict, Image, Kind, Value, kind, python};
 
 /// `roboflow_core/vlm_as_classifier@v1`
@@ -113,15 +114,13 @@ fn classified(answer: &Value, classes: &[Value]) -> Option<Dict> {
             several(entries.iter().map(entry).collect::<Option<_>>()?, classes)
         }
         Value::Dict(found) => match (found.get("class_name"), found.get("confidence")) {
-            (Some(class), Some(confidence)) => {
-                Some(one(name(class)?, answer::confidence(confidence)?, classes))
-            }
+            (Some(class), Some(confidence)) => one(class, answer::confidence(confidence)?, classes),
             _ => {
                 let entries = found.get("predicted_classes")?.as_slice()?;
                 let entry = |entry: &Value| {
                     let entry = entry.as_dict()?;
                     let confidence = answer::confidence(entry.get("confidence")?)?;
-                    Some((name(entry.get("class")?)?.clone(), confidence))
+                    Some((entry.get("class")?.clone(), confidence))
                 };
                 several(entries.iter().map(entry).collect::<Option<_>>()?, classes)
             }
@@ -130,13 +129,20 @@ fn classified(answer: &Value, classes: &[Value]) -> Option<Dict> {
     }
 }
 
-/// A class as an answer names it: text, or a number or `null` as it stands, but no list or object.
-fn name(class: &Value) -> Option<&Value> {
-    (!matches!(class, Value::List(_) | Value::Dict(_))).then_some(class)
+/// Ids of the classes, each class once; of several places the last is the id. `None` if one is a list
+/// or an object.
+fn ids(classes: &[Value]) -> Option<IndexMap<Key, (Value, i64)>> {
+    let mut ids = IndexMap::new();
+    for (id, class) in (0..).zip(classes) {
+        let known = ids.entry(Key::of(class)?);
+        known.or_insert_with(|| (class.clone(), id)).1 = id;
+    }
+    Some(ids)
 }
 
-/// One class: all classes in order with their confidences, an unknown one first.
-fn one(top: &Value, confidence: f64, classes: &[Value]) -> Dict {
+/// One class: all classes in order with their confidences, an unknown one first. `None` if it is a list
+/// or an object.
+fn one(top: &Value, confidence: f64, classes: &[Value]) -> Option<Dict> {
     let prediction = |class: &Value, id: i64, confidence: f64| {
         Value::dict(Dict::from_iter([
             ("class".into(), class.clone()),
@@ -144,41 +150,33 @@ fn one(top: &Value, confidence: f64, classes: &[Value]) -> Dict {
             ("confidence".into(), Value::Float(confidence)),
         ]))
     };
-    let known = classes.iter().any(|class| python::equal(class, top));
-    let mut predictions = Vec::with_capacity(classes.len() + 1);
-    if !known {
+    let (own, ids) = (Key::of(top)?, ids(classes)?);
+    let mut predictions = Vec::with_capacity(ids.len() + 1);
+    if !ids.contains_key(&own) {
         predictions.push(prediction(top, -1, confidence));
     }
-    for (id, class) in (0..).zip(classes) {
-        let its = if python::equal(class, top) {
-            confidence
-        } else {
-            0.0
-        };
-        predictions.push(prediction(class, id, its));
+    for (key, (class, id)) in &ids {
+        let its = if *key == own { confidence } else { 0.0 };
+        predictions.push(prediction(class, *id, its));
     }
-    Dict::from_iter([
+    Some(Dict::from_iter([
         ("predictions".into(), Value::list(predictions)),
         ("top".into(), top.clone()),
         ("confidence".into(), Value::Float(confidence)),
-    ])
+    ]))
 }
 
-/// Several classes, each with its greatest confidence; unknown ones behind the others.
+/// Several classes, each with its greatest confidence; unknown ones behind the others. `None` if one is
+/// a list or an object.
 fn several(found: Vec<(Value, f64)>, classes: &[Value]) -> Option<Dict> {
-    let mut names: Vec<Value> = Vec::new();
-    let mut scores: IndexMap<Arc<str>, (f64, i64)> = (0..)
-        .zip(classes)
-        .map(|(id, class)| (python::to_str(class).into(), (0.0, id)))
-        .collect();
+    let mut ids = ids(classes)?;
+    let mut best: IndexMap<Key, (Value, f64)> = IndexMap::new();
     for (class, confidence) in found {
-        let (best, _) = scores
-            .entry(python::to_str(&class).into())
-            .or_insert((0.0, -1));
-        *best = best.max(confidence);
-        if !names.iter().any(|name| python::equal(name, &class)) {
-            names.push(class);
-        }
+        let key = Key::of(&class)?;
+        ids.entry(key.clone())
+            .or_insert_with(|| (class.clone(), -1));
+        let (_, most) = best.entry(key).or_insert((class, confidence));
+        *most = most.max(confidence);
     }
     let prediction = |(confidence, id)| {
         Value::dict(Dict::from_iter([
@@ -186,11 +184,14 @@ fn several(found: Vec<(Value, f64)>, classes: &[Value]) -> Option<Dict> {
             ("class_id".into(), Value::Int(id)),
         ]))
     };
-    let predictions = scores
-        .into_iter()
-        .map(|(name, score)| (name, prediction(score)));
+    let predictions = ids.into_iter().map(|(key, (name, id))| {
+        let confidence = best.get(&key).map_or(0.0, |(_, most)| *most);
+        (python::to_str(&name).into(), prediction((confidence, id)))
+    });
+    let predictions = predictions.collect();
+    let names = best.into_values().map(|(name, _)| name).collect();
     Some(Dict::from_iter([
-        ("predictions".into(), Value::dict(predictions.collect())),
+        ("predictions".into(), Value::dict(predictions)),
         ("predicted_classes".into(), Value::list(names)),
     ]))
 }
@@ -200,7 +201,11 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> String {
-        let classes = ["cat".into(), "dog".into()];
+        found_among(&["cat", "dog"], text)
+    }
+
+    fn found_among(classes: &[&str], text: &str) -> String {
+        let classes: Vec<Value> = classes.iter().map(|class| (*class).into()).collect();
         let found = answer::read(text).and_then(|answer| classified(&answer, &classes));
         found.map_or("-".into(), |found| python::repr(&Value::dict(found)))
     }
@@ -234,6 +239,26 @@ mod tests {
                 .ends_with("'predicted_classes': ['dog', 'cat']}")
         );
         assert!(found(r#"[{"class": 7}]"#).ends_with("'predicted_classes': ['7']}"));
+    }
+
+    #[test]
+    fn equal_classes_are_one() {
+        // Answers of the reference.
+        assert_eq!(
+            found_among(
+                &["cat", "dog", "cat"],
+                r#"{"class_name": "cat", "confidence": 0.4}"#
+            ),
+            "{'predictions': [{'class': 'cat', 'class_id': 2, 'confidence': 0.4}, \
+             {'class': 'dog', 'class_id': 1, 'confidence': 0.0}], 'top': 'cat', 'confidence': 0.4}"
+        );
+        let said = r#"{"predicted_classes": [{"class": 1, "confidence": 0.5},
+            {"class": 1.0, "confidence": 0.6}]}"#;
+        assert_eq!(
+            found_among(&["cat", "cat"], said),
+            "{'predictions': {'cat': {'confidence': 0.0, 'class_id': 1}, \
+             '1': {'confidence': 0.6, 'class_id': -1}}, 'predicted_classes': [1]}"
+        );
     }
 
     #[test]

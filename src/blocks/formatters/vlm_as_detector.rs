@@ -16,6 +16,7 @@
 mod dialects;
 mod florence;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::answer;
@@ -199,10 +200,9 @@ impl Block for VlmAsDetector {
 }
 
 fn detections(boxes: &[Named], classes: &[Value], image: &Image, id: &Arc<str>) -> Detections {
-    let place = |class: &str| {
-        let place = classes.iter().rposition(|c| python::to_str(c) == class);
-        place.map_or(-1, |place| place as i64)
-    };
+    // The last of several equal classes gives the id.
+    let places: HashMap<String, i64> = classes.iter().map(python::to_str).zip(0..).collect();
+    let place = |class: &str| places.get(class).copied().unwrap_or(-1);
     let ids = boxes
         .iter()
         .map(|b| b.class_id.unwrap_or_else(|| place(&b.class)));

@@ -25,7 +25,7 @@ use merge::{Member, Merging, Mode};
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Row, Ty, output,
 };
-use crate::geometry::iou;
+use crate::geometry::{BoxIndex, iou};
 use crate::row;
 use crate::values::detections::column;
 use crate::values::{Detections, Dict, Value, kind, python};
@@ -223,6 +223,7 @@ impl<'a> Vote<'a> {
     }
 
     fn merged(&self, sets: &[Arc<Detections>]) -> Result<Detections, BlockError> {
+        let indices: Vec<BoxIndex> = sets.iter().map(|set| BoxIndex::new(&set.xyxy)).collect();
         let mut used: HashSet<Arc<str>> = HashSet::new();
         let mut merged = Vec::new();
         for (s, set) in sets.iter().enumerate() {
@@ -232,13 +233,8 @@ impl<'a> Vote<'a> {
                     continue;
                 }
                 let mut group = vec![first];
-                for other in sets
-                    .iter()
-                    .enumerate()
-                    .filter(|(o, _)| *o != s)
-                    .map(|(_, o)| o)
-                {
-                    group.extend(self.partner(set, row, other, &used)?);
+                for o in (0..sets.len()).filter(|o| *o != s) {
+                    group.extend(self.partner((set, row), (&sets[o], &indices[o]), &used)?);
                 }
                 if (group.len() as i64) < self.votes {
                     continue;
@@ -253,18 +249,25 @@ impl<'a> Vote<'a> {
         merge::joined(merged)
     }
 
-    /// The row of another set that overlaps a row most, if enough.
+    /// The row of another set that overlaps a row most, if enough; of several the first.
     fn partner(
         &self,
-        set: &Detections,
-        row: usize,
-        other: &Arc<Detections>,
+        (set, row): (&Detections, usize),
+        (other, index): (&Arc<Detections>, &BoxIndex),
         used: &HashSet<Arc<str>>,
     ) -> Result<Option<Member>, BlockError> {
-        let mut best: Option<(f32, Member)> = None;
-        for candidate in 0..other.len() {
+        // A threshold below 0, which another step may hand in, is met by boxes that lie apart too.
+        let reach = match self.overlap < 0.0 {
+            true => [f64::NEG_INFINITY, 0.0, f64::INFINITY, 0.0],
+            false => set.xyxy[row],
+        };
+        let mut best: Option<(f32, usize, Member)> = None;
+        for candidate in index.near(reach) {
             let overlap = iou(&set.xyxy[row], &other.xyxy[candidate]);
-            if overlap <= self.overlap || best.as_ref().is_some_and(|(most, _)| overlap <= *most) {
+            let better = |(most, first, _): &(f32, usize, Member)| {
+                overlap > *most || (overlap == *most && candidate < *first)
+            };
+            if overlap <= self.overlap || !best.as_ref().is_none_or(better) {
                 continue;
             }
             if self.class_aware && set.class_name(row) != other.class_name(candidate) {
@@ -272,10 +275,10 @@ impl<'a> Vote<'a> {
             }
             let member = Member::of(other, candidate)?;
             if !used.contains(&member.id) {
-                best = Some((overlap, member));
+                best = Some((overlap, candidate, member));
             }
         }
-        Ok(best.map(|(_, member)| member))
+        Ok(best.map(|(.., member)| member))
     }
 
     /// The confidences of what is present; `None` if what is required is not.

@@ -13,6 +13,9 @@
 //! A pair that costs more than `reject_cost` is none. Without class names or ids on one side classes
 //! never differ. Nothing can be verified without a reference.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use crate::blocks::{
     Block, BlockError, BlockSpec, Bounds, Context, Family, Field, Inputs, Output, Ty, output,
 };
@@ -106,7 +109,7 @@ impl Block for DetectionsDifference {
             most: inputs.float("reject_cost")?,
         };
         let least = inputs.int("min_removed_to_verify")?;
-        let (stayed, matched) = costs.pairs(before, after);
+        let [stayed, matched] = Pairing::of(costs, before, after).matched();
         let removed = rows(before, |row| !stayed[row]);
         let persisted = rows(after, |row| matched[row]);
         let new = rows(after, |row| !matched[row]);
@@ -127,42 +130,110 @@ fn rows(set: &Detections, keep: impl FnMut(usize) -> bool) -> Detections {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Costs {
     spatial: f64,
     class: f64,
     most: f64,
 }
 
-impl Costs {
-    /// Which rows of either side have a match.
-    fn pairs(&self, before: &Detections, after: &Detections) -> (Vec<bool>, Vec<bool>) {
-        let mut cells = Vec::with_capacity(before.len() * after.len());
-        for r in 0..before.len() {
-            for c in 0..after.len() {
-                let cost = self.of(before, r, after, c);
-                if cost.is_finite() && cost <= self.most {
-                    cells.push((cost, r, c));
+/// Two sets of boxes to be paired.
+struct Pairing<'a> {
+    costs: Costs,
+    before: &'a [[f64; 4]],
+    after: &'a [[f64; 4]],
+    /// Classes of both sides by number, if both sides have classes.
+    classes: Option<[Vec<usize>; 2]>,
+}
+
+impl<'a> Pairing<'a> {
+    fn of(costs: Costs, before: &'a Detections, after: &'a Detections) -> Self {
+        let names = [before, after].map(|set| set.column(column::CLASS_NAME));
+        let classes = match (names, &before.class_id, &after.class_id) {
+            ([Some(a), Some(b)], ..) => Some(numbered(a, b, python::equal)),
+            (_, Some(a), Some(b)) => Some(numbered(a, b, i64::eq)),
+            _ => None,
+        };
+        Self {
+            costs,
+            before: &before.xyxy,
+            after: &after.xyxy,
+            classes,
+        }
+    }
+
+    /// Which rows of either side have a match: the cheapest pair of all is made first, of equal ones the
+    /// first in row order.
+    ///
+    /// Each row waits with its cheapest partner; where that is taken when its turn comes, it looks for
+    /// another and waits again. So only a pair for each row is kept, not all of them.
+    fn matched(&self) -> [Vec<bool>; 2] {
+        let mut matched = [self.before, self.after].map(|boxes| vec![false; boxes.len()]);
+        let mut free: Vec<usize> = (0..self.after.len()).collect();
+        let offer = |r: usize, free: &[usize]| {
+            let (cost, c) = self.cheapest(r, free)?;
+            // Costs are never negative, so their bits have their order.
+            Some(Reverse(((cost + 0.0).to_bits(), r, c)))
+        };
+        let offers = (0..self.before.len()).filter_map(|r| offer(r, &free));
+        let mut offers: BinaryHeap<_> = offers.collect();
+        while let Some(Reverse((_, r, c))) = offers.pop() {
+            match free.binary_search(&c) {
+                Ok(place) => {
+                    free.remove(place);
+                    (matched[0][r], matched[1][c]) = (true, true);
+                }
+                Err(_) => offers.extend(offer(r, &free)),
+            }
+        }
+        matched
+    }
+
+    /// The cheapest partner of a row among some, the first of several, with its cost.
+    fn cheapest(&self, r: usize, among: &[usize]) -> Option<(f64, usize)> {
+        let mut best: Option<(f64, usize)> = None;
+        for &c in among {
+            // Most pairs of a crowd lie apart and cost too much whatever their classes; the margin is
+            // for rounding.
+            let most = best.map_or(self.costs.most, |(cost, _)| cost);
+            let least = self.costs.spatial * least_distance(&self.before[r], &self.after[c]);
+            if least * (1.0 - 1e-9) > most {
+                continue;
+            }
+            let cost = self.cost(r, c);
+            let possible = cost.is_finite() && cost <= self.costs.most;
+            if possible && best.is_none_or(|(least, _)| cost < least) {
+                best = Some((cost, c));
+                if cost == 0.0 {
+                    break;
                 }
             }
         }
-        // Stable: the first in row order wins among equals.
-        cells.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut taken = (vec![false; before.len()], vec![false; after.len()]);
-        for (_, r, c) in cells {
-            if !taken.0[r] && !taken.1[c] {
-                (taken.0[r], taken.1[c]) = (true, true);
-            }
-        }
-        taken
+        best
     }
 
-    fn of(&self, before: &Detections, r: usize, after: &Detections, c: usize) -> f64 {
-        let place = self.spatial * distance(&before.xyxy[r], &after.xyxy[c]);
-        match classes_differ(before, r, after, c) {
-            true => place + self.class,
-            false => place,
+    fn cost(&self, r: usize, c: usize) -> f64 {
+        let place = self.costs.spatial * distance(&self.before[r], &self.after[c]);
+        match &self.classes {
+            Some([before, after]) if before[r] != after[c] => place + self.costs.class,
+            _ => place,
         }
     }
+}
+
+/// Numbers for the values of two lists, the same for equal ones.
+fn numbered<T>(a: &[T], b: &[T], equal: fn(&T, &T) -> bool) -> [Vec<usize>; 2] {
+    let mut known: Vec<&T> = Vec::new();
+    [a, b].map(|values| {
+        let number = |value| {
+            let place = known.iter().position(|k| equal(k, value));
+            place.unwrap_or_else(|| {
+                known.push(value);
+                known.len() - 1
+            })
+        };
+        values.iter().map(number).collect()
+    })
 }
 
 /// From 0 (the same box) over 1 (touching) to 2 (far away).
@@ -182,15 +253,19 @@ fn distance(a: &[f64; 4], b: &[f64; 4]) -> f64 {
     }
 }
 
-fn classes_differ(before: &Detections, r: usize, after: &Detections, c: usize) -> bool {
-    let names = (
-        before.cell(column::CLASS_NAME, r),
-        after.cell(column::CLASS_NAME, c),
-    );
-    match (names, &before.class_id, &after.class_id) {
-        ((Some(a), Some(b)), _, _) => !python::equal(a, b),
-        (_, Some(a), Some(b)) => a[r] != b[c],
-        _ => false,
+/// No more than the distance but for rounding, and soon known.
+fn least_distance(a: &[f64; 4], b: &[f64; 4]) -> f64 {
+    if a[2] > b[0] && b[2] > a[0] && a[3] > b[1] && b[3] > a[1] {
+        return 0.0;
+    }
+    let square = |x: f64, y: f64| x * x + y * y;
+    let between = square(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 4.0;
+    let width = a[2].max(b[2]) - a[0].min(b[0]);
+    let height = a[3].max(b[3]) - a[1].min(b[1]);
+    let share = between / square(width, height);
+    match share.is_finite() {
+        true => 1.0 + share.sqrt(),
+        false => 1.0,
     }
 }
 
@@ -199,7 +274,9 @@ mod tests {
     use super::*;
     use crate::blocks::bench::{Bench, boxes};
     use crate::values::Value;
+    use proptest::prelude::*;
     use serde_json::json;
+    use std::sync::Arc;
 
     fn named(rows: &[([f64; 4], &str)]) -> Value {
         let plain: Vec<_> = rows.iter().map(|r| (r.0, 0.9)).collect();
@@ -241,6 +318,58 @@ mod tests {
         );
         let dear = ("class_mismatch_penalty", json!(0.8));
         assert_eq!(counts(&[dear], before(), after()), [1, 0, 1]);
+    }
+
+    /// The pairs made one after the other by looking at all of them.
+    fn by_all_pairs(pairing: &Pairing<'_>) -> [Vec<bool>; 2] {
+        let mut taken = [pairing.before, pairing.after].map(|boxes| vec![false; boxes.len()]);
+        loop {
+            let mut best: Option<(f64, usize, usize)> = None;
+            for r in (0..pairing.before.len()).filter(|r| !taken[0][*r]) {
+                for c in (0..pairing.after.len()).filter(|c| !taken[1][*c]) {
+                    let cost = pairing.cost(r, c);
+                    let possible = cost.is_finite() && cost <= pairing.costs.most;
+                    if possible && best.is_none_or(|(least, ..)| cost < least) {
+                        best = Some((cost, r, c));
+                    }
+                }
+            }
+            let Some((_, r, c)) = best else {
+                return taken;
+            };
+            (taken[0][r], taken[1][c]) = (true, true);
+        }
+    }
+
+    fn crowd() -> impl Strategy<Value = Detections> {
+        let row = (0..12u8, 0..12u8, 0..6u8, 0..6u8, 0..2i64);
+        prop::collection::vec(row, 0..12).prop_map(|rows| {
+            let corners = |(x, y, w, h, _): &(u8, u8, u8, u8, i64)| {
+                ([*x, *y, x + w, y + h].map(f64::from), 0.9)
+            };
+            let plain: Vec<_> = rows.iter().map(corners).collect();
+            let mut set = boxes(&plain);
+            set.class_id = Some(Arc::new(rows.iter().map(|row| row.4).collect()));
+            set.data.shift_remove(column::CLASS_NAME);
+            set
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn pairs_are_those_of_a_look_at_all_pairs(
+            before in crowd(),
+            after in crowd(),
+            spatial in prop_oneof![Just(0.0), Just(0.4), Just(1.0)],
+            class in prop_oneof![Just(0.0), Just(0.15), Just(f64::INFINITY)],
+            most in prop_oneof![Just(0.0), Just(0.5), Just(0.75), Just(9.0)],
+        ) {
+            let costs = Costs { spatial, class, most };
+            let pairing = Pairing::of(costs, &before, &after);
+            prop_assert_eq!(pairing.matched(), by_all_pairs(&pairing));
+        }
     }
 
     #[test]

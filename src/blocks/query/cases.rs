@@ -36,7 +36,8 @@ impl Cases {
         })
     }
 
-    /// The result for these named values.
+    /// The result for these named values. Fails if a condition up to the first that holds does, or the
+    /// chain of the result.
     pub fn choose(&self, params: &Params<'_>, cx: &Context<'_>) -> Result<Value, QueryError> {
         for (condition, result) in &self.cases {
             if condition.holds(params, cx)? {

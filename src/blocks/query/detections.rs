@@ -272,12 +272,7 @@ fn pick_by_parent(set: &Detections, class: &str) -> Value {
     let is_parent = |row: usize| set.class_name(row).is_some_and(|name| **name == *class);
     let (parents, others): (Vec<usize>, Vec<usize>) = (0..set.len()).partition(|&r| is_parent(r));
     if parents.is_empty() {
-        return Detections {
-            confidence: Some(Arc::default()),
-            class_id: Some(Arc::default()),
-            ..Detections::default()
-        }
-        .into();
+        return Detections::empty().into();
     }
     let inside = |row: usize| {
         let [x, y] = set.center(row);

@@ -5,7 +5,8 @@ use crate::definition::error::ErrorClass;
 
 const CONTEXT: &str = "step_execution | roboflow_query_language_evaluation";
 
-/// Why a chain or a statement could not be evaluated.
+/// Why a chain or a statement could not be evaluated; which class says what stands in section 8 of the
+/// query language specification.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct QueryError {

@@ -2,6 +2,7 @@
 
 use super::node::{Node, Read};
 use super::{QueryError, Scope};
+use crate::definition::coerce::parse_float;
 use crate::values::{Array, Value, python, sequence};
 
 /// An operation on a number, or one that makes a number or a boolean.
@@ -110,23 +111,6 @@ fn to_float(value: &Value, scope: &Scope<'_>) -> Result<f64, QueryError> {
         Value::Str(text) => scope.input(format!("`{text}` is not a number")),
         other => scope.takes("a number or numeric text", other),
     })
-}
-
-/// Python's `float(text)`: blanks around, single underscores between digits, `nan` and `inf`.
-fn parse_float(text: &str) -> Option<f64> {
-    let text = text.trim();
-    if !text.contains('_') {
-        return text.parse().ok();
-    }
-    let bytes = text.as_bytes();
-    let digit = |i: Option<usize>| i.and_then(|i| bytes.get(i)).is_some_and(u8::is_ascii_digit);
-    let between_digits = (0..bytes.len())
-        .filter(|&i| bytes[i] == b'_')
-        .all(|i| digit(i.checked_sub(1)) && digit(Some(i + 1)));
-    match between_digits {
-        true => text.replace('_', "").parse().ok(),
-        false => None,
-    }
 }
 
 fn to_int(number: f64, scope: &Scope<'_>) -> Result<Value, QueryError> {

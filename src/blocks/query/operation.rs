@@ -61,7 +61,7 @@ impl Chain {
         self.0.is_empty()
     }
 
-    /// The value after all operations.
+    /// The value after all operations; the error of the first that cannot be applied.
     pub fn apply(
         &self,
         value: Value,

@@ -60,7 +60,13 @@ fn has_multi_line_flag(python: &str) -> bool {
 fn escape(out: &mut String, rest: &mut Peekable<Chars<'_>>) {
     match rest.next() {
         Some('Z') => out.push_str(r"\z"),
-        Some('0') => out.push_str(r"\x00"),
+        Some(c @ '0'..='7') => match octal(c, rest) {
+            Some(code) => literal(out, code),
+            None => {
+                out.push('\\');
+                out.push(c);
+            }
+        },
         Some(c) if c.is_ascii_alphanumeric() => {
             out.push('\\');
             out.push(c);
@@ -68,6 +74,19 @@ fn escape(out: &mut String, rest: &mut Peekable<Chars<'_>>) {
         Some(c) => literal(out, c),
         None => out.push('\\'),
     }
+}
+
+/// The character of an octal escape that begins with this digit: a zero and what follows of two digits,
+/// or three digits. Others refer back to a group.
+fn octal(first: char, rest: &mut Peekable<Chars<'_>>) -> Option<char> {
+    let more = rest.clone().take(2);
+    let more: String = more.take_while(|c| matches!(c, '0'..='7')).collect();
+    if first != '0' && more.len() < 2 {
+        return None;
+    }
+    more.chars().for_each(|_| _ = rest.next());
+    let code = u32::from_str_radix(&format!("{first}{more}"), 8).ok()?;
+    char::from_u32(code)
 }
 
 fn literal(out: &mut String, c: char) {
@@ -79,8 +98,11 @@ fn class(out: &mut String, rest: &mut Peekable<Chars<'_>>) {
     if rest.next_if_eq(&'^').is_some() {
         out.push('^');
     }
+    // Whether the last item can begin a range, and whether the next one ends it.
+    let (mut begins, mut ends) = (false, false);
     if rest.next_if_eq(&']').is_some() {
         literal(out, ']');
+        begins = true;
     }
     while let Some(c) = rest.next() {
         match c {
@@ -88,11 +110,17 @@ fn class(out: &mut String, rest: &mut Peekable<Chars<'_>>) {
                 out.push(']');
                 return;
             }
+            '-' if begins && rest.peek().is_some_and(|next| *next != ']') => {
+                out.push('-');
+                (begins, ends) = (false, true);
+                continue;
+            }
             '\\' if rest.next_if_eq(&'b').is_some() => literal(out, '\u{8}'),
             '\\' => escape(out, rest),
-            '[' | '&' | '~' => literal(out, c),
+            '[' | '&' | '~' | '-' => literal(out, c),
             c => out.push(c),
         }
+        (begins, ends) = (!ends, false);
     }
 }
 
@@ -135,6 +163,15 @@ mod tests {
             ("^a{,2}$", "aaa", false),
             ("{}", "{}", true),
             ("^[A-Za-z0-9+/]{40,}=*$", "short", false),
+            // Hyphens are ends of ranges or stand for themselves.
+            ("[+--]", ",", true),
+            ("[+--]", "x", false),
+            ("^[a-z--9]$", "0", true),
+            ("[--a]", "b", false),
+            (r"^[\w.-]+$", "a-b.c", true),
+            (r"[-\d]", "-", true),
+            (r"\101\060\0", "A0\0", true),
+            (r"[\101-\103]", "B", true),
         ] {
             let compiled = Pattern::new(pattern).unwrap();
             assert_eq!(compiled.found_in(text), Ok(found), "{pattern} in {text:?}");

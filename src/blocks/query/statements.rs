@@ -80,7 +80,8 @@ impl StatementGroup {
         })
     }
 
-    /// Whether the group is true for these named values.
+    /// Whether the group is true for these named values; the error of the first statement that cannot be
+    /// evaluated.
     pub fn holds(&self, params: &Params<'_>, cx: &Context<'_>) -> Result<bool, QueryError> {
         let mut result = self.all;
         for statement in &self.statements {

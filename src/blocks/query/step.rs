@@ -1,13 +1,18 @@
-//! Chains and statements that stand in fields of a step: parsed for the block, and checked against
-//! the names that the step declares.
+//! Chains and statements that stand in fields of a step: parsed for the block, checked against the
+//! names that the step declares, and applied to values by name.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::{Chain, ParseProblem, StatementGroup, parse_chain, parse_statement, problems_text};
-use crate::blocks::{BuildError, StepProblem};
+use super::{
+    Chain, Params, ParseProblem, QueryError, StatementGroup, parse_chain, parse_statement,
+    problems_text,
+};
+use crate::blocks::{BuildError, Context, StepProblem};
 use crate::definition::step::{FieldValue, Step};
+use crate::values::Dict;
 
 /// The chain in a field.
 pub fn chain(step: &Step, field: &str) -> Result<Chain, BuildError> {
@@ -40,6 +45,37 @@ pub fn read<T>(
 ) -> Result<T, BuildError> {
     let literal = step.literal(field).unwrap_or(&Json::Null);
     parse(literal).map_err(|problems| unusable(step, field, &problems))
+}
+
+/// Problems of a field that maps names of `declared` values to chains without operands.
+pub fn chain_problems(step: &Step, field: &'static str, declared: &[&str]) -> Vec<StepProblem> {
+    let Ok(chains) = chains(step, field) else {
+        return Vec::new();
+    };
+    let changed: Vec<Arc<str>> = chains.iter().map(|(name, _)| name.clone()).collect();
+    let mut problems = undeclared(&changed, field, declared);
+    for (_, chain) in &chains {
+        problems.extend(undeclared(&chain.names(), field, &[]));
+    }
+    problems
+}
+
+/// The named values, each after its chain if it has one; chains of other names do nothing. Fails if
+/// a chain does.
+pub fn prepared<'a>(
+    given: &'a Dict,
+    chains: &[(Arc<str>, Chain)],
+    cx: &Context<'_>,
+) -> Result<Cow<'a, Dict>, QueryError> {
+    let mut data = Cow::Borrowed(given);
+    for (name, chain) in chains {
+        if given.contains_key(name)
+            && let Some(value) = data.to_mut().get_mut(name)
+        {
+            *value = chain.apply(std::mem::take(value), &Params::NONE, cx)?;
+        }
+    }
+    Ok(data)
 }
 
 fn unusable(step: &Step, field: &str, problems: &[ParseProblem]) -> BuildError {

@@ -20,6 +20,7 @@ use opencv::imgproc;
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
 };
+use crate::geometry;
 use crate::imaging::trunc;
 use crate::row;
 use crate::values::polygon::{filled, longest_outline};
@@ -99,14 +100,7 @@ impl Rect {
     }
 
     fn bounds(&self) -> [f64; 4] {
-        let of = |axis: usize| self.corners.iter().map(move |c| f64::from(c[axis]));
-        let (x, y) = (of(0), of(1));
-        [
-            x.clone().fold(f64::INFINITY, f64::min),
-            y.clone().fold(f64::INFINITY, f64::min),
-            x.fold(f64::NEG_INFINITY, f64::max),
-            y.fold(f64::NEG_INFINITY, f64::max),
-        ]
+        geometry::bounds(self.corners.map(|c| c.map(f64::from))).unwrap_or_default()
     }
 }
 

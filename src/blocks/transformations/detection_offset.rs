@@ -60,16 +60,10 @@ impl Block for DetectionOffset {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
         let offset = [inputs.int("offset_width")?, inputs.int("offset_height")?];
         let percent = inputs.text("units")? == "Percent (%)";
-        let batch = inputs.batch("predictions")?;
-        let rows = batch.items.iter().map(|value| {
-            let set = value.as_detections().ok_or_else(|| {
-                BlockError::failed(format!(
-                    "predictions must be boxes, got {}",
-                    value.type_name()
-                ))
-            })?;
-            Ok(row![Value::detections(enlarged(set, offset, percent)?)])
-        });
+        let sets = inputs.detection_sets("predictions")?;
+        let rows = sets
+            .into_iter()
+            .map(|set| Ok(row![enlarged(set, offset, percent)?]));
         rows.collect::<Result<_, _>>().map(Output::Many)
     }
 }

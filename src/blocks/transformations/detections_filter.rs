@@ -18,6 +18,7 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/detections_filter@v1", "DetectionsFilter"],
     name: "Detections Filter",
     family: Family::Transformation,
+    stateless: true,
     about: "Keeps the boxes that meet a condition.",
     fields: FIELDS,
     outputs: OUTPUTS,

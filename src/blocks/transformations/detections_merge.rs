@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
 };
+use crate::geometry;
 use crate::row;
 use crate::values::detections::{column, new_id};
 use crate::values::{Detections, kind};
@@ -48,15 +49,7 @@ impl Block for DetectionsMerge {
 }
 
 fn around(set: &Detections, class: &str) -> Detections {
-    let hull = |a: [f64; 4], b: &[f64; 4]| {
-        [
-            a[0].min(b[0]),
-            a[1].min(b[1]),
-            a[2].max(b[2]),
-            a[3].max(b[3]),
-        ]
-    };
-    let Some((first, others)) = set.xyxy.split_first() else {
+    let Some(whole) = geometry::hull(set.xyxy.iter().copied()) else {
         return Detections::default();
     };
     let lowest = set.confidence.as_ref().map(|all| {
@@ -64,7 +57,7 @@ fn around(set: &Detections, class: &str) -> Detections {
         f64::from(lowest as f32)
     });
     let mut merged = Detections {
-        xyxy: Arc::new(vec![others.iter().fold(*first, hull)]),
+        xyxy: Arc::new(vec![whole]),
         confidence: lowest.map(|lowest| Arc::new(vec![lowest])),
         class_id: Some(Arc::new(vec![0])),
         ..Detections::default()

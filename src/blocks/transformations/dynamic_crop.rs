@@ -87,17 +87,11 @@ struct DynamicCrop;
 
 impl Block for DynamicCrop {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
-        let images = inputs.batch("images")?;
-        let predictions = inputs.batch("predictions")?;
+        let images = inputs.images("images")?;
+        let predictions = inputs.detection_sets("predictions")?;
         let opacity = inputs.float("mask_opacity")?;
-        let mut all = Vec::with_capacity(images.items.len());
-        for (image, detections) in images.items.iter().zip(&predictions.items) {
-            let (Some(image), Some(detections)) = (image.as_image(), detections.as_detections())
-            else {
-                return Err(BlockError::failed(
-                    "fields `images` and `predictions` must hold images and detections",
-                ));
-            };
+        let mut all = Vec::with_capacity(images.len());
+        for (image, detections) in images.into_iter().zip(predictions) {
             let mut background = Background {
                 opacity,
                 color: inputs.value("background_color"),

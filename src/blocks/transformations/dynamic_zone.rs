@@ -96,15 +96,8 @@ impl Block for DynamicZone {
                 .then(|| inputs.float("midpoint_fraction"))
                 .transpose()?,
         };
-        let rows = inputs.batch("predictions")?.items.iter().map(|value| {
-            let set = value.as_detections().ok_or_else(|| {
-                BlockError::failed(format!(
-                    "predictions must be detections, got {}",
-                    value.type_name()
-                ))
-            })?;
-            shape.row(set)
-        });
+        let sets = inputs.detection_sets("predictions")?;
+        let rows = sets.into_iter().map(|set| shape.row(set));
         rows.collect::<Result<_, _>>().map(Output::Many)
     }
 }

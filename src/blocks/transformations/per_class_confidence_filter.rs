@@ -58,16 +58,10 @@ impl Block for PerClassConfidenceFilter {
             BlockError::failed(format!("`class_thresholds` must be an object, got {got}"))
         })?;
         let default = number(inputs.value("default_threshold"), "`default_threshold`")?;
-        let batch = inputs.batch("predictions")?;
-        let rows = batch.items.iter().map(|value| {
-            let set = value.as_detections().ok_or_else(|| {
-                BlockError::failed(format!(
-                    "predictions must be boxes, got {}",
-                    value.type_name()
-                ))
-            })?;
-            Ok(row![filtered(set, thresholds, default)?])
-        });
+        let sets = inputs.detection_sets("predictions")?;
+        let rows = sets
+            .into_iter()
+            .map(|set| Ok(row![filtered(set, thresholds, default)?]));
         rows.collect::<Result<_, _>>().map(Output::Many)
     }
 }

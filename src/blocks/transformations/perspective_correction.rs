@@ -90,22 +90,19 @@ struct PerspectiveCorrection;
 
 impl Block for PerspectiveCorrection {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
-        let images = &inputs.batch("images")?.items;
+        let images = inputs.images("images")?;
         let predictions = inputs.value("predictions");
         let quads = polygons::for_images(inputs.value("perspective_polygons"), images.len())?;
         let anchor = inputs.text("extend_perspective_polygon_by_detections_anchor")?;
         let warp = inputs.flag("warp_image")?;
         let row = |i: usize| {
-            let image = images[i]
-                .as_image()
-                .ok_or_else(|| BlockError::failed("`images` must be images"))?;
             let set = of_image(predictions, i).as_detections();
             let size = [
                 side(inputs, "transformed_rect_width", i)?,
                 side(inputs, "transformed_rect_height", i)?,
             ];
             let view = View::new(quads[i], size, set.map(|set| &**set), anchor)?;
-            view.row(image, set.map(|set| &**set), warp)
+            view.row(images[i], set.map(|set| &**set), warp)
         };
         let rows: Result<Vec<Row>, BlockError> = (0..images.len()).map(row).collect();
         rows.map(Output::Many)
@@ -273,16 +270,8 @@ fn outline(mask: &Mask) -> Result<Vec<[f64; 2]>, BlockError> {
 
 /// The box around points, in whole pixels.
 fn bounds(points: &[[f64; 2]]) -> [f64; 4] {
-    let of = |axis: usize, pick: fn(f64, f64) -> f64| {
-        let picked = points.iter().map(|p| p[axis]).reduce(pick).unwrap_or(0.0);
-        f64::from(picked.round_ties_even() as i32)
-    };
-    [
-        of(0, f64::min),
-        of(1, f64::min),
-        of(0, f64::max),
-        of(1, f64::max),
-    ]
+    let exact = geometry::bounds(points.iter().copied()).unwrap_or_default();
+    exact.map(|side| f64::from(side.round_ties_even() as i32))
 }
 
 #[cfg(test)]

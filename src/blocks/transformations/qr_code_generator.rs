@@ -42,7 +42,6 @@ pub static BLOCK: BlockSpec = BlockSpec {
     types: &["roboflow_core/qr_code_generator@v1", "QRCodeGenerator"],
     name: "QR Code Generator",
     family: Family::Transformation,
-    stateless: true,
     about: "Draws a text as a QR code.",
     fields: &[
         Field::required("text", TEXT).about("The text."),

@@ -162,14 +162,11 @@ impl Block for StaticCrop {
                 inputs.int(name)? as f64
             };
         }
-        let mut rows = Vec::new();
-        for item in &inputs.batch("images")?.items {
-            let image = item
-                .as_image()
-                .ok_or_else(|| BlockError::failed("field `images` must hold images"))?;
-            rows.push(row![self.crop(image, sides)]);
-        }
-        Ok(Output::Many(rows))
+        let images = inputs.images("images")?;
+        let rows = images
+            .into_iter()
+            .map(|image| row![self.crop(image, sides)]);
+        Ok(Output::Many(rows.collect()))
     }
 }
 

@@ -19,6 +19,7 @@ use alignment::{Found, Pair, aligned};
 use crate::blocks::{
     Block, BlockError, BlockSpec, Context, Family, Field, Inputs, Output, Ty, output,
 };
+use crate::geometry;
 use crate::imaging::{self, Homography};
 use crate::row;
 use crate::values::codec::DEFAULT_MAX_PIXELS;
@@ -107,15 +108,8 @@ fn together(base: &Matrix, other: &Matrix, map: &Homography) -> opencv::Result<O
     let [w, h] = other.size().map(|side| side as f64);
     let corners =
         [[0.0, 0.0], [0.0, h], [w, h], [w, 0.0]].map(|p| map.point(p).map(|c| f64::from(c as f32)));
-    let range = |axis: usize| {
-        let of = corners.map(|p| p[axis]);
-        let low = of.iter().copied().fold(f64::INFINITY, f64::min).trunc();
-        (
-            low,
-            of.iter().copied().fold(f64::NEG_INFINITY, f64::max).trunc(),
-        )
-    };
-    let ((x1, x2), (y1, y2)) = (range(0), range(1));
+    let around = geometry::bounds(corners).unwrap_or_default();
+    let [x1, y1, x2, y2] = around.map(f64::trunc);
     let (x2, y2) = (x2.max(base.width as f64), y2.max(base.height as f64));
     let (width, height) = (x2 - x1, y2 - y1);
     let most = f64::from(i16::MAX);

@@ -20,7 +20,7 @@ use crate::blocks::{
 };
 use crate::definition::step::Step;
 use crate::row;
-use crate::values::{Value, kind};
+use crate::values::kind;
 
 const PREDICTIONS: Field =
     Field::required("predictions", &[Ty::Selector(&[kind::OBJECT_DETECTION])])
@@ -138,18 +138,7 @@ struct StitchOcrDetections {
 
 impl Block for StitchOcrDetections {
     fn run(&mut self, inputs: &Inputs<'_>, _: &Context<'_>) -> Result<Output, BlockError> {
-        let sets = inputs
-            .batch("predictions")?
-            .items
-            .iter()
-            .map(|value| match value {
-                Value::Detections(set) => Ok(set),
-                other => Err(BlockError::failed(format!(
-                    "predictions must be boxes, got {}",
-                    other.type_name()
-                ))),
-            });
-        let sets = sets.collect::<Result<Vec<_>, _>>()?;
+        let sets = inputs.detection_sets("predictions")?;
         let direction = match inputs.text("reading_direction")? {
             "auto" => Direction::of(sets.first().map(|set| &***set)),
             name => Direction::named(name),
@@ -187,8 +176,8 @@ impl Block for StitchOcrDetections {
 mod tests {
     use super::*;
     use crate::blocks::bench::{Bench, batch, boxes};
-    use crate::values::Detections;
     use crate::values::detections::column;
+    use crate::values::{Detections, Value};
     use serde_json::json;
 
     fn letters(rows: &[(&str, [f64; 4])]) -> Detections {

@@ -224,11 +224,9 @@ fn formatted(value: &Value, conversion: Option<char>, spec: &str) -> Result<Stri
 fn ascii(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        match c as u32 {
-            0..=0x7f => out.push(c),
-            code @ 0x80..=0xff => out.push_str(&format!("\\x{code:02x}")),
-            code @ 0x100..=0xffff => out.push_str(&format!("\\u{code:04x}")),
-            code => out.push_str(&format!("\\U{code:08x}")),
+        match c.is_ascii() {
+            true => out.push(c),
+            false => python::write_escaped(&mut out, c),
         }
     }
     out

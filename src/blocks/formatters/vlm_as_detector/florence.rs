@@ -2,6 +2,7 @@
 
 use super::Named;
 use crate::blocks::formatters::answer;
+use crate::geometry;
 use crate::values::{Value, python};
 
 /// The boxes in an answer; `None` if it cannot be understood.
@@ -59,20 +60,8 @@ fn numbers<const N: usize>(value: &Value) -> Option<[f64; N]> {
 
 /// The box around points `x, y, x, y, …`.
 fn around(points: &[f64]) -> [f64; 4] {
-    let of = |axis: usize, pick: fn(f64, f64) -> f64| {
-        points[axis..]
-            .iter()
-            .step_by(2)
-            .copied()
-            .reduce(pick)
-            .unwrap_or(0.0)
-    };
-    [
-        of(0, f64::min),
-        of(1, f64::min),
-        of(0, f64::max),
-        of(1, f64::max),
-    ]
+    let points = points.chunks_exact(2).map(|p| [p[0], p[1]]);
+    geometry::bounds(points).unwrap_or_default()
 }
 
 /// The id that the reference gives to a class of an open set: the first nine digits of its MD5 sum,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use crate::blocks::BlockError;
 use crate::geometry::{self, iou};
 use crate::values::detections::column;
@@ -99,16 +101,8 @@ impl Rules {
             false => boxes_meet(a, b),
         });
         let group = |rows: Vec<usize>| {
-            let hull = |a: [f64; 4], b: [f64; 4]| {
-                [
-                    a[0].min(b[0]),
-                    a[1].min(b[1]),
-                    a[2].max(b[2]),
-                    a[3].max(b[3]),
-                ]
-            };
             let boxes = rows.iter().map(|&r| members[r].xyxy);
-            let xyxy = boxes.reduce(hull).unwrap_or_default();
+            let xyxy = geometry::hull(boxes).unwrap_or_default();
             let confidence = self.confidence(&members, &rows, f64::max);
             group(&members, &rows, xyxy, confidence)
         };
@@ -232,9 +226,11 @@ fn connected(members: &[Child], joined: impl Fn(&Child, &Child) -> bool) -> Vec<
             }
         }
     }
-    let heads = (0..members.len()).filter(|&i| part[i] == i);
-    let rows = |head: usize| (0..members.len()).filter(|&i| part[i] == head).collect();
-    heads.map(rows).collect()
+    let mut parts: IndexMap<usize, Vec<usize>> = IndexMap::new();
+    for (row, head) in part.into_iter().enumerate() {
+        parts.entry(head).or_default().push(row);
+    }
+    parts.into_values().collect()
 }
 
 fn boxes_meet(a: &Child, b: &Child) -> bool {

@@ -68,7 +68,7 @@ pub(super) fn merged(set: &Detections, threshold: f64) -> Result<Detections, Blo
             .enumerate()
             .map(|(i, (cell, size))| match size {
                 1 => out.xyxy[i],
-                _ => bounds(cell),
+                _ => geometry::bounds(cell.iter().copied()).unwrap_or_default(),
             });
         out.xyxy = Arc::new(bounds.collect());
         let cells = cells.iter().map(|cell| {
@@ -134,7 +134,11 @@ impl<'a> Shapes<'a> {
         let (Some(own), Some(other)) = (self.regions.get(a), self.regions.get(b)) else {
             return f64::from(iou(&self.set.xyxy[a], &self.set.xyxy[b]));
         };
-        let shared = own.shared_area(other);
+        // Most pairs of a crowd lie apart, which their bounds tell at once.
+        let shared = match own.most_shared(other) > 0.0 {
+            true => own.shared_area(other),
+            false => 0.0,
+        };
         let all = own.area() + other.area() - shared;
         if all > 0.0 { shared / all } else { 0.0 }
     }
@@ -172,21 +176,15 @@ impl<'a> Shapes<'a> {
 }
 
 fn union_of(masks: &[Mask], group: &[usize]) -> Mask {
+    if let [one] = group {
+        return masks[*one].clone();
+    }
     let members: Vec<&Mask> = group.iter().map(|&row| &masks[row]).collect();
     mask_sets::union(&members).unwrap_or_else(|| masks[group[0]].clone())
 }
 
 fn hull(set: &Detections, group: &[usize]) -> [f64; 4] {
-    let boxes = group.iter().map(|&row| set.xyxy[row]);
-    let joined = boxes.reduce(|a, b| {
-        [
-            a[0].min(b[0]),
-            a[1].min(b[1]),
-            a[2].max(b[2]),
-            a[3].max(b[3]),
-        ]
-    });
-    let joined = joined.unwrap_or_default();
+    let joined = geometry::hull(group.iter().map(|&row| set.xyxy[row])).unwrap_or_default();
     match group.len() {
         1 => joined,
         _ => joined.map(|side| f64::from(side as f32)),
@@ -229,18 +227,6 @@ fn turned_hull(corners: &[Vec<[f64; 2]>], group: &[usize]) -> Vec<[f64; 2]> {
         |s: f64, t: f64| [s * u[0] + t * v[0], s * u[1] + t * v[1]].map(|c| f64::from(c as f32));
     let [s1, s2, t1, t2] = range;
     vec![point(s1, t1), point(s2, t1), point(s2, t2), point(s1, t2)]
-}
-
-fn bounds(points: &[[f64; 2]]) -> [f64; 4] {
-    let of = |axis: usize, pick: fn(f64, f64) -> f64| {
-        points.iter().map(|p| p[axis]).reduce(pick).unwrap_or(0.0)
-    };
-    [
-        of(0, f64::min),
-        of(1, f64::min),
-        of(0, f64::max),
-        of(1, f64::max),
-    ]
 }
 
 #[cfg(test)]

@@ -78,12 +78,7 @@ fn largest(element: &Value) -> Result<Quad, BlockError> {
 /// The corners from the lower left one on, clockwise in the picture: lower left, upper left, upper
 /// right, lower right.
 pub(super) fn ordered(mut quad: Quad) -> Quad {
-    let range = |axis: usize| {
-        let of = quad.map(|p| p[axis]);
-        let low = of.iter().copied().fold(f64::INFINITY, f64::min);
-        (low, of.iter().copied().fold(f64::NEG_INFINITY, f64::max))
-    };
-    let ((x1, x2), (y1, y2)) = (range(0), range(1));
+    let [x1, y1, x2, y2] = geometry::bounds(quad).unwrap_or_default();
     let (x, y) = (f64::midpoint(x1, x2), f64::midpoint(y1, y2));
     let angle = |p: &[f64; 2]| (x - p[0]).atan2(y - p[1]);
     quad.sort_by(|a, b| angle(b).total_cmp(&angle(a)));

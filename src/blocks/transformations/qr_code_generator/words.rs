@@ -56,19 +56,15 @@ pub(super) enum Segment<'a> {
 /// The parts of a text: long runs of digits, then long runs of capitals, then the rest.
 pub(super) fn segments(bytes: &[u8]) -> Vec<Segment<'_>> {
     let is_capital = |b: u8| CAPITALS.contains(&b);
+    // A short text has one mode, which must suit all of it.
+    let least = bytes.len().min(WORTH);
     let mut segments = Vec::new();
-    for (digits, part) in runs(bytes, |b| b.is_ascii_digit()) {
+    for (digits, part) in runs(bytes, least, |b| b.is_ascii_digit()) {
         if digits {
             segments.push(Segment::Digits(part));
             continue;
         }
-        // What is left over of a long text is long by itself, or has no run of its own.
-        let least = if bytes.len() <= WORTH {
-            bytes.len()
-        } else {
-            WORTH
-        };
-        for (capitals, part) in runs_of(part, least, is_capital) {
+        for (capitals, part) in runs(part, least, is_capital) {
             segments.push(if capitals {
                 Segment::Capitals(part)
             } else {
@@ -79,17 +75,8 @@ pub(super) fn segments(bytes: &[u8]) -> Vec<Segment<'_>> {
     segments
 }
 
-fn runs(bytes: &[u8], counts: impl Fn(u8) -> bool) -> Vec<(bool, &[u8])> {
-    let least = if bytes.len() <= WORTH {
-        bytes.len()
-    } else {
-        WORTH
-    };
-    runs_of(bytes, least, counts)
-}
-
 /// The bytes in order, in runs of at least so many that count and what lies between them.
-fn runs_of(bytes: &[u8], least: usize, counts: impl Fn(u8) -> bool) -> Vec<(bool, &[u8])> {
+fn runs(bytes: &[u8], least: usize, counts: impl Fn(u8) -> bool) -> Vec<(bool, &[u8])> {
     let mut parts = Vec::new();
     let mut start = 0;
     let mut at = 0;

@@ -2,6 +2,8 @@
 //!
 //! Everything is told for text that runs across; for text that runs down, x and y change places.
 
+use std::collections::VecDeque;
+
 use crate::blocks::BlockError;
 use crate::values::detections::column;
 use crate::values::{Detections, python};
@@ -248,22 +250,27 @@ pub(super) fn by_neighbours(
         (next.y() - last.y()).abs() < near && ahead
     };
     let mut lines: Vec<Vec<Glyph>> = Vec::new();
-    while !glyphs.is_empty() {
-        let mut grown = false;
-        for line in &mut lines {
-            let before = glyphs.len();
-            let mut rest = Vec::new();
-            for glyph in std::mem::take(&mut glyphs) {
+    let mut rest: VecDeque<Glyph> = glyphs.into();
+    // Lines that grew when they were looked at last. What found nothing to follow it then finds nothing
+    // later, when less is left.
+    let mut open: Vec<usize> = Vec::new();
+    while !rest.is_empty() {
+        open.retain(|&at| {
+            let line = &mut lines[at];
+            let before = line.len();
+            for glyph in std::mem::take(&mut rest) {
                 match line.last().is_some_and(|last| follows(last, &glyph)) {
                     true => line.push(glyph),
-                    false => rest.push(glyph),
+                    false => rest.push_back(glyph),
                 }
             }
-            grown |= rest.len() < before;
-            glyphs = rest;
-        }
-        if !grown && !glyphs.is_empty() {
-            lines.push(vec![glyphs.remove(0)]);
+            line.len() > before
+        });
+        if open.is_empty()
+            && let Some(first) = rest.pop_front()
+        {
+            open.push(lines.len());
+            lines.push(vec![first]);
         }
     }
     order(&mut lines, direction, Glyph::y);
@@ -295,6 +302,7 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn equals_stand_turned_round_in_a_backward_line() {
@@ -306,6 +314,53 @@ mod tests {
         let forward = by_gaps(glyphs(), Direction::LeftToRight, "", 1.0);
         let backward = by_gaps(glyphs(), Direction::RightToLeft, "", 1.0);
         assert_eq!((&*forward, &*backward), ("abc", "cba"));
+    }
+
+    /// The lines that grow in rounds over all of them.
+    fn by_rounds(mut glyphs: Vec<Glyph>, tolerance: f64) -> String {
+        sort_by(&mut glyphs, false, Glyph::x);
+        let mut lines: Vec<Vec<Glyph>> = Vec::new();
+        while !glyphs.is_empty() {
+            let before = glyphs.len();
+            for line in &mut lines {
+                let (mut i, mut last) = (0, line.len() - 1);
+                while let Some(next) = glyphs.get(i) {
+                    let near = line[last].height().max(next.height()) / 2.0 + tolerance;
+                    let ahead = next.x() >= line[last].x();
+                    if ahead && (next.y() - line[last].y()).abs() < near {
+                        line.push(glyphs.remove(i));
+                        last += 1;
+                    } else {
+                        i += 1;
+                    }
+                }
+            }
+            if glyphs.len() == before {
+                lines.push(vec![glyphs.remove(0)]);
+            }
+        }
+        order(&mut lines, Direction::LeftToRight, Glyph::y);
+        let written = lines.iter().map(|line| texts(line).join("-"));
+        written.collect::<Vec<_>>().join("\n")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn lines_of_neighbours_are_those_of_rounds_over_all(
+            places in prop::collection::vec((0..12u8, 0..40u8, 0..9u8), 0..14),
+        ) {
+            let glyphs = || {
+                let glyph = |(i, (x, y, size)): (usize, &(u8, u8, u8))| Glyph {
+                    text: i.to_string(),
+                    sides: [*x, *y, x + size, y + size].map(f64::from),
+                };
+                places.iter().enumerate().map(glyph).collect::<Vec<_>>()
+            };
+            let found = by_neighbours(glyphs(), Direction::LeftToRight, "-", 2.0);
+            prop_assert_eq!(found, by_rounds(glyphs(), 2.0));
+        }
     }
 
     #[test]
