@@ -32,6 +32,8 @@ struct Edge {
     bottom: f64,
     /// Place of the upper end.
     x: f64,
+    /// Place of the end that lies farther to the right.
+    right: f64,
     /// Way to the right for each step downwards.
     slope: f64,
     /// 1 if the polygon goes down here, -1 if up.
@@ -99,7 +101,7 @@ impl Region {
             return shared_by_boxes(&a, &b);
         }
         let mut total = 0.0;
-        let (mut own, mut others) = (Sweep::over(&self.edges), Sweep::over(&other.edges));
+        let (mut own, mut others) = (Sweep::over(self, other), Sweep::over(other, self));
         loop {
             let own_is_next = match (own.next_top(), others.next_top()) {
                 (Some(a), Some(b)) => a <= b,
@@ -123,20 +125,38 @@ fn shared_by_boxes(a: &[f64; 4], b: &[f64; 4]) -> f64 {
     side(0) * side(1)
 }
 
-/// Edges of one polygon while a level line sweeps down over it.
+/// Edges of one polygon while a level line sweeps down over it and another.
+///
+/// Those above the other polygon count for nothing, and neither do those wholly to the left of it: what
+/// lies to the left of such an edge and of one that goes down is there once more for one that goes up.
 struct Sweep<'a> {
     edges: &'a [Edge],
     next: usize,
     /// Places of the edges that reach down to the line, and perhaps some that have ended.
     active: SmallVec<[usize; 16]>,
+    /// Upper left corner of the box around the other polygon.
+    corner: [f64; 2],
 }
 
 impl<'a> Sweep<'a> {
-    fn over(edges: &'a [Edge]) -> Self {
-        Self {
-            edges,
+    fn over(region: &'a Region, other: &Region) -> Self {
+        let [left, top, ..] = other.bounds;
+        let mut sweep = Self {
+            edges: &region.edges,
             next: 0,
             active: SmallVec::new(),
+            corner: [left, top],
+        };
+        sweep.skip();
+        sweep
+    }
+
+    /// Goes on to an edge that counts.
+    fn skip(&mut self) {
+        let [left, top] = self.corner;
+        let idle = |edge: &Edge| edge.bottom <= top || edge.right < left;
+        while self.edges.get(self.next).is_some_and(idle) {
+            self.next += 1;
         }
     }
 
@@ -153,6 +173,7 @@ impl<'a> Sweep<'a> {
         let edge = &self.edges[self.next];
         self.active.push(self.next);
         self.next += 1;
+        self.skip();
         let mut total = 0.0;
         let mut i = 0;
         while let Some(&place) = other.active.get(i) {
@@ -179,6 +200,7 @@ impl Edge {
             top: upper[1],
             bottom: lower[1],
             x: upper[0],
+            right: p[0].max(q[0]),
             slope: (lower[0] - upper[0]) / (lower[1] - upper[1]),
             sign,
         })
@@ -297,6 +319,28 @@ mod tests {
             let as_boxes = Region::of_box(a).shared_area(&Region::of_box(b));
             prop_assert_eq!(Region::of(&corners(a)).most_shared(&Region::of_box(b)), as_boxes);
             prop_assert_eq!(shared(&corners(a), &corners(b)), as_boxes);
+        }
+
+        #[test]
+        fn edges_that_are_left_out_count_for_nothing(
+            radii in prop::array::uniform24(1u8..40),
+            at in prop::array::uniform4(0u8..60),
+        ) {
+            let star = |radii: &[u8], x: u8, y: u8| {
+                let corner = |(i, &radius): (usize, &u8)| {
+                    let (sin, cos) = (i as f64 * std::f64::consts::TAU / 12.0).sin_cos();
+                    [f64::from(x) + f64::from(radius) * cos, f64::from(y) + f64::from(radius) * sin]
+                };
+                Region::of(&radii.iter().enumerate().map(corner).collect::<Vec<_>>())
+            };
+            let (a, b) = (star(&radii[..12], at[0], at[1]), star(&radii[12..], at[2], at[3]));
+            let mut all = 0.0;
+            for own in &a.edges {
+                for other in b.edges.iter().filter(|e| e.top < own.bottom && own.top < e.bottom) {
+                    all += own.sign * other.sign * left_of_both(own, other);
+                }
+            }
+            prop_assert!((a.shared_area(&b) - all.abs()).abs() < 1e-6, "{all}");
         }
     }
 }
