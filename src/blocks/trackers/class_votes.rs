@@ -141,8 +141,12 @@ impl Record {
     ) {
         let counts = confidence >= rules.vote_confidence;
         match &self.locked {
-            None if counts => self.support(class, class_id, confidence, rules),
-            None => {}
+            None => {
+                if counts {
+                    self.support(class, class_id, confidence);
+                }
+                self.settle(rules);
+            }
             Some(locked) if counts && locked != class => {
                 self.challenge(class, class_id, confidence, rules);
             }
@@ -150,7 +154,7 @@ impl Record {
         }
     }
 
-    fn support(&mut self, class: &Arc<str>, class_id: Option<i64>, confidence: f64, rules: &Rules) {
+    fn support(&mut self, class: &Arc<str>, class_id: Option<i64>, confidence: f64) {
         if self.votes.len() >= MAX_CLASSES && !self.votes.contains_key(class) {
             return;
         }
@@ -158,6 +162,11 @@ impl Record {
         votes.count += 1;
         votes.confidence += confidence;
         self.note_id(class, class_id);
+    }
+
+    /// Settles on the class with the most votes, if they are enough by the rules of this frame: these
+    /// may ask for fewer than those of the frame of the last vote.
+    fn settle(&mut self, rules: &Rules) {
         let mut leader: Option<(&Arc<str>, i64)> = None;
         let mut second = 0;
         for (name, votes) in &self.votes {
@@ -215,5 +224,32 @@ impl Record {
             id: self.class_ids.get(name).copied(),
             confidence: (votes.confidence / votes.count.max(1) as f64).min(1.0),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_that_ask_for_fewer_votes_settle_without_a_new_one() {
+        let rules = Rules {
+            min_votes: 2,
+            vote_confidence: 0.6,
+            lead_margin: 0,
+            switch_after: 2,
+            ttl: 2,
+            window: 0,
+            overlap: 0.9,
+        };
+        let mut record = Record::new();
+        record.vote(&"plum".into(), None, 1.0, &rules);
+        assert_eq!(record.locked, None);
+        let fewer = Rules {
+            min_votes: 1,
+            ..rules
+        };
+        record.vote(&"pear".into(), None, 0.5, &fewer);
+        assert_eq!(record.locked.as_deref(), Some("plum"));
     }
 }
