@@ -59,21 +59,22 @@ pub fn is_step(text: &str) -> bool {
 }
 
 impl Selector {
-    /// Reads a selector; `None` if the text is none of the four forms.
+    /// Reads a selector; `None` if the text is none of the four forms. Names hold any characters but
+    /// dots: outputs refer to steps, inputs and fields of JSON by whatever name they have. The narrower
+    /// patterns of the fields of steps are checked with the fields.
     pub fn parse(text: &str) -> Option<Self> {
+        let is_part = |part: &str| !part.is_empty() && !part.contains('.');
         if let Some(name) = text.strip_prefix("$inputs.") {
-            return is_name(name).then(|| Self::Input(name.into()));
+            return is_part(name).then(|| Self::Input(name.into()));
         }
         let rest = text.strip_prefix("$steps.")?;
-        match rest.split_once('.') {
-            None => is_name(rest).then(|| Self::Step(rest.into())),
-            Some((step, "*")) if is_name(step) => Some(Self::AllOutputs(step.into())),
-            Some(_) if is_step_output(text) => {
-                let (step, output) = rest.split_once('.')?;
-                Some(Self::StepOutput(step.into(), output.into()))
-            }
-            Some(_) => None,
-        }
+        let Some((step, output)) = rest.split_once('.') else {
+            return is_part(rest).then(|| Self::Step(rest.into()));
+        };
+        (is_part(step) && is_part(output)).then(|| match output {
+            "*" => Self::AllOutputs(step.into()),
+            _ => Self::StepOutput(step.into(), output.into()),
+        })
     }
 }
 
@@ -108,7 +109,14 @@ mod tests {
 
     #[test]
     fn the_four_forms_and_nothing_else() {
-        for text in ["$inputs.a", "$steps.s", "$steps.s.o", "$steps.s.*"] {
+        for text in [
+            "$inputs.a",
+            "$steps.s",
+            "$steps.s.o",
+            "$steps.s.*",
+            "$inputs.my image",
+            "$steps.s p.o é",
+        ] {
             assert_eq!(Selector::parse(text).unwrap().to_string(), text);
         }
         for text in [
@@ -117,7 +125,7 @@ mod tests {
             "$steps.s.o.p",
             "inputs.a",
             "$100.50",
-            "$steps.s p.o",
+            "$steps..o",
         ] {
             assert_eq!(Selector::parse(text), None, "{text}");
         }

@@ -251,6 +251,8 @@ impl BatchInput<'_> {
         };
         match given.len() {
             None if depth > 1 => {
+                // A value that is none of the kinds is told first.
+                self.leaf(given, name)?;
                 let message = format!("input `{name}` must be a list nested {depth} deep");
                 Err(WorkflowError::new(
                     ErrorClass::Assumption,

@@ -26,10 +26,23 @@ pub fn text_size(text: &str, scale: f64, thickness: i32) -> opencv::Result<Pixel
     Ok(text_extent(text, scale, thickness)?.0)
 }
 
+/// Longest side of a line of text, pixels. Far more than any picture has; sums of sides stay whole.
+const LONGEST_LINE: u32 = 1 << 24;
+
 /// Width and height of a line of text, and how far letters may hang below the line.
+///
+/// # Errors
+/// Letters so large that the line has no end.
 pub fn text_extent(text: &str, scale: f64, thickness: i32) -> opencv::Result<(Pixel, i32)> {
     let mut below = 0;
     let size = imgproc::get_text_size(text, FONT_HERSHEY_SIMPLEX, scale, thickness, &mut below)?;
+    let sides = [size.width, size.height, below];
+    if sides.iter().any(|side| side.unsigned_abs() > LONGEST_LINE) {
+        return Err(opencv::Error::new(
+            opencv::core::StsOutOfRange,
+            "the text is too large to draw; lower the size or thickness of its letters",
+        ));
+    }
     Ok(([size.width, size.height], below))
 }
 
@@ -255,6 +268,17 @@ impl<'a> Canvas<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_without_end_are_refused() {
+        assert!(text_size("a", 0.5, 1).is_ok());
+        for (scale, thickness) in [(1e30, 1), (-1e30, 1), (0.5, i32::MAX)] {
+            assert!(
+                text_size("a", scale, thickness).is_err(),
+                "{scale} {thickness}"
+            );
+        }
+    }
 
     #[test]
     fn a_part_of_an_image_shows_what_the_whole_would() {

@@ -67,12 +67,23 @@ impl Lineages {
     }
 }
 
-pub(super) fn plan_steps(document: &Document, graph: &Graph) -> Result<Planned, WorkflowError> {
+/// The lineages of the inputs, by position: one per level from the top, none for parameters.
+pub(super) fn plan_inputs(
+    document: &Document,
+) -> Result<(Lineages, Vec<Vec<LineageId>>), WorkflowError> {
     let mut lineages = Lineages::default();
     let inputs = document.inputs.iter();
-    let input_levels = inputs
+    let levels = inputs
         .map(|input| plan_input(input, &mut lineages))
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<Result<_, _>>()?;
+    Ok((lineages, levels))
+}
+
+pub(super) fn plan_steps(
+    document: &Document,
+    graph: &Graph,
+    (mut lineages, input_levels): (Lineages, Vec<Vec<LineageId>>),
+) -> Result<Planned, WorkflowError> {
     let mut planned: Vec<Option<PlannedStep>> = vec![None; document.steps.len()];
     for &at in &graph.order {
         let step = StepPlanner {

@@ -235,8 +235,10 @@ impl Plan {
     /// # Errors
     /// See [`Self::compile`].
     pub fn of(document: Document) -> Result<Self, WorkflowError> {
+        // An input that cannot be is told before references that lead nowhere.
+        let inputs = lineage::plan_inputs(&document)?;
         let graph = graph::Graph::build(&document)?;
-        let planned = lineage::plan_steps(&document, &graph)?;
+        let planned = lineage::plan_steps(&document, &graph, inputs)?;
         let outputs = lineage::plan_outputs(&document, &graph, &planned)?;
         let stages = stages::cut(&planned.steps, &graph.order);
         Ok(Self {

@@ -40,6 +40,7 @@ impl StepPlanner<'_> {
 
     pub(super) fn plan(mut self) -> Result<PlannedStep, WorkflowError> {
         let shapes: Vec<FieldShape> = self.step.values.iter().map(|v| self.shape(v)).collect();
+        self.refuse_batches(&shapes)?;
         let common_depth = depths::common(self.step, &shapes, self.lineages)?;
         let data = distinct_lineages(&shapes);
         let (document, graph) = (self.document, self.graph);
@@ -116,6 +117,20 @@ impl StepPlanner<'_> {
         }
     }
 
+    /// Fields that take one value for all elements get no batch. Told before the depths of batches.
+    fn refuse_batches(&self, shapes: &[FieldShape]) -> Result<(), WorkflowError> {
+        let spec = self.spec();
+        let fields = spec.fields.iter().zip(shapes);
+        for (field, shape) in fields.filter(|_| spec.accepts_batch()) {
+            let gets_batch = shape.parts().any(|part| part.lineage.is_some());
+            if gets_batch && Takes::of(spec, field, shape).refuses_batches() {
+                let details = "takes one value for all elements, but gets a batch".to_owned();
+                return Err(wrong_structure(self.step, field.name, details));
+            }
+        }
+        Ok(())
+    }
+
     /// The lineage over which a step without batch data runs because of its conditions.
     fn control_support(
         &self,
@@ -172,10 +187,6 @@ impl StepPlanner<'_> {
                 .max()
                 .unwrap_or(0);
             let takes = Takes::of(spec, field, &shape);
-            if spec.accepts_batch() && takes.refuses_batches() && own_depth > 0 {
-                let details = "takes one value for all elements, but gets a batch".to_owned();
-                return Err(wrong_structure(self.step, field.name, details));
-            }
             let lifted = takes.lifts() && shape.parts().any(Part::is_liftable);
             if lifted && spec.offset(field.name) > 0 {
                 let details = format!(

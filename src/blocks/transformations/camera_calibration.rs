@@ -190,11 +190,14 @@ impl Lens {
         [x, y]
     }
 
-    /// The camera without bend that sees all pixels: focal lengths and centre.
+    /// The camera without bend that sees all pixels of the rim: focal lengths and centre. What lies
+    /// inside the rim may be seen further out if the lens bends strongly; OpenCV does not look there.
     fn seeing_all(&self) -> ([f64; 2], [f64; 2]) {
         let last = self.size.map(|side| side as f64 - 1.0);
         let (mut low, mut high) = ([f64::INFINITY; 2], [f64::NEG_INFINITY; 2]);
-        for (i, j) in (0..81).map(|n| (f64::from(n % 9), f64::from(n / 9))) {
+        let on_rim = |&(i, j): &(i32, i32)| i % 8 == 0 || j % 8 == 0;
+        let grid = (0..81).map(|n| (n % 9, n / 9)).filter(on_rim);
+        for (i, j) in grid.map(|(i, j)| (f64::from(i), f64::from(j))) {
             let ray = self.ray([i * last[0] / 8.0, j * last[1] / 8.0]);
             for axis in 0..2 {
                 low[axis] = low[axis].min(ray[axis]);
@@ -312,6 +315,21 @@ mod tests {
         let ([fx, _], [cx, _]) = lens.seeing_all();
         let left = lens.ray([0.0, 75.0])[0];
         assert!(fx * left + cx >= -1e-3);
+    }
+
+    #[test]
+    fn a_strong_bend_is_measured_along_the_rim() {
+        let strong = Lens {
+            radial: [-0.28, -0.95, 0.01],
+            tangential: [0.002, -0.001],
+            ..lens(0.0)
+        };
+        // What cv2.getOptimalNewCameraMatrix of OpenCV 4.12 answers.
+        let (focus, centre) = strong.seeing_all();
+        let got = [focus, centre].concat();
+        for (got, want) in got.iter().zip([131.724, 47.317318, 114.50114, 60.0715]) {
+            assert!((got - want).abs() < 1e-2, "{got} {want}");
+        }
     }
 
     #[test]

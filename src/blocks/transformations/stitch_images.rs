@@ -158,17 +158,33 @@ mod tests {
     }
 
     fn run(one: Image, two: Image, matches: i64) -> Result<Value, BlockError> {
+        run_with(
+            "count_of_best_matches_per_query_descriptor",
+            matches.into(),
+            one,
+            two,
+        )
+    }
+
+    fn run_with(name: &str, value: Value, one: Image, two: Image) -> Result<Value, BlockError> {
         let given = [
             ("image1", one.into()),
             ("image2", two.into()),
-            (
-                "count_of_best_matches_per_query_descriptor",
-                Value::Int(matches),
-            ),
+            (name, value),
         ];
         Bench::new(&BLOCK, &[])
             .run(&given)
             .map(|row| row[0].clone())
+    }
+
+    #[test]
+    fn no_tolerance_stands_for_the_usual_one() {
+        let with = |tolerance: f64| {
+            let name = "max_allowed_reprojection_error";
+            let whole = run_with(name, tolerance.into(), part(0), part(60)).unwrap();
+            whole.as_image().unwrap().pixels().clone()
+        };
+        assert_eq!(with(0.0).data, with(3.0).data);
     }
 
     #[test]

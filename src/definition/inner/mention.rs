@@ -37,6 +37,20 @@ impl<'a> Mention<'a> {
         })
     }
 
+    /// The reference that a text is, whole, if its names may hold any characters but dots: so outputs
+    /// refer to what has such names.
+    fn of_any_characters(text: &'a str) -> Option<Self> {
+        let is_part = |part: &str| !part.is_empty() && !part.contains(['.', '$']);
+        if let Some(name) = text.strip_prefix("$inputs.") {
+            return is_part(name).then_some(Self::Input(name));
+        }
+        let rest = text.strip_prefix("$steps.")?;
+        let (name, output) = rest
+            .split_once('.')
+            .map_or((rest, None), |(name, output)| (name, Some(output)));
+        (is_part(name) && output.is_none_or(is_part)).then_some(Self::Step(name, output))
+    }
+
     /// The reference that a text is, whole.
     pub(super) fn whole(text: &'a str) -> Option<Self> {
         Self::at_start(text).and_then(|(mention, rest)| rest.is_empty().then_some(mention))
@@ -49,6 +63,9 @@ pub(super) fn replaced(
     text: &str,
     mut other: impl FnMut(Mention<'_>) -> Option<String>,
 ) -> Option<String> {
+    if let Some(new) = Mention::of_any_characters(text).and_then(&mut other) {
+        return Some(new);
+    }
     let mut changed: Option<String> = None;
     let mut kept_to = 0;
     let mut at = 0;
@@ -116,5 +133,7 @@ mod tests {
             Some("ä $inputs.x and more, $inputs.xy; $steps.p__s.o.p $$steps.p__s.?!")
         );
         assert_eq!(of("$ $steps. $steps.st.o $inputs.y"), None);
+        assert_eq!(of("$steps.s.an ö").as_deref(), Some("$steps.p__s.an ö"));
+        assert_eq!(of("$inputs.x y").as_deref(), Some("$inputs.x and more y"));
     }
 }

@@ -97,6 +97,10 @@ fn data_must_be_nested_as_declared() {
     // Recorded: what is no list at all has another class.
     let error = run(&nested, &json!({"bbb": 1})).unwrap_err();
     assert_eq!(error.class, ErrorClass::Assumption);
+    let mut numbers = nested.clone();
+    numbers["inputs"][0]["kind"] = json!(["integer"]);
+    let result = run(&numbers, &json!({"bbb": "x"}));
+    assert_error(result, ErrorClass::RuntimeInput, "runtime_input_validation");
     for refused in [
         json!([1, 2]),
         json!([[1], [2]]),

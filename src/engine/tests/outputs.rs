@@ -129,3 +129,25 @@ fn one_step_may_be_shown_several_times() {
         json!([{"x": 1, "y": 1, "z": {"o": 1}}]),
     );
 }
+
+#[test]
+fn outputs_show_what_has_any_name() {
+    let expected = json!({"raw_json": "$inputs.p", "expected_fields": ["a b", "é"]});
+    let steps = json!([
+        step("my step", "roboflow_core/json_parser@v1", expected),
+        echo("e", "$inputs.p"),
+    ]);
+    let mut odd = workflow(
+        &["p"],
+        steps,
+        &[
+            ("x", "$steps.my step.a b"),
+            ("y", "$steps.my step.é"),
+            ("z", "$inputs.other one"),
+        ],
+    );
+    let other = json!({"type": "WorkflowParameter", "name": "other one"});
+    odd["inputs"].as_array_mut().unwrap().push(other);
+    let input = json!({"p": r#"{"a b": 1, "é": 2}"#, "other one": 3});
+    assert_outputs(&odd, input, json!([{"x": 1, "y": 2, "z": 3}]));
+}

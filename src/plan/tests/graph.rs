@@ -275,3 +275,21 @@ fn steps_run_by_longest_path_and_then_as_defined() {
         .collect();
     assert_eq!(names, ["first", "gate", "free", "mid", "last"]);
 }
+
+#[test]
+fn an_input_that_cannot_be_is_told_before_references() {
+    let mut flat = workflow(&["b"], json!([echo("e", "$inputs.nope")]), &[]);
+    flat["inputs"][0]["dimensionality"] = json!(0);
+    let error = Plan::compile(&flat).unwrap_err();
+    assert_eq!(error.class, STRUCTURE, "{error}");
+}
+
+#[test]
+fn a_batch_where_one_value_is_needed_is_told_before_depths() {
+    let crop = json!({"image": "$inputs.bb", "x_center": "$inputs.b", "y_center": 1, "width": 1, "height": 1});
+    let steps = json!([step("c", "roboflow_core/absolute_static_crop@v1", crop)]);
+    assert_eq!(
+        assert_refused(steps, STRUCTURE).as_deref(),
+        Some("x_center")
+    );
+}

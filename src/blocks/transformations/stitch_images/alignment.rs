@@ -13,6 +13,8 @@ use crate::values::Matrix;
 /// Most that the nearest look-alike may differ, as a share of the second nearest.
 const RATIO: f32 = 0.75;
 const MAX_SAMPLES: usize = 2000;
+/// Pixels by which points may miss each other if no other limit is given.
+const DEFAULT_TOLERANCE: f64 = 3.0;
 const CONFIDENCE: f64 = 0.995;
 /// Steps of the last refinement.
 const STEPS: usize = 10;
@@ -65,11 +67,17 @@ impl Found {
     }
 }
 
-/// The map that most pairs agree with to within `tolerance` pixels.
+/// The map that most pairs agree with to within `tolerance` pixels; 0 stands for
+/// [`DEFAULT_TOLERANCE`].
 pub(super) fn aligned(pairs: &[Pair], tolerance: f64) -> Option<Homography> {
     if pairs.len() < 4 {
         return None;
     }
+    let tolerance = if tolerance == 0.0 {
+        DEFAULT_TOLERANCE
+    } else {
+        tolerance
+    };
     let limit = tolerance * tolerance;
     let agreeing = |map: &Homography| -> Vec<Pair> {
         let agrees = |pair: &&Pair| distance(map, pair) <= limit;
