@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{Dict, Image, Mask, Value, python};
+use super::{Dict, Image, Mask, Value, python, sequence};
 
 /// Names of the columns that several blocks share (engine specification 10.4).
 pub mod column {
@@ -247,9 +247,20 @@ impl Detections {
         }
     }
 
+    /// Key points of each row if all rows have as many; `None` if they have none, or not as many.
+    fn points_per_row(&self) -> Option<usize> {
+        let mut lengths = self
+            .data
+            .get(column::KEYPOINTS_XY)?
+            .iter()
+            .map(sequence::len);
+        let first = lengths.next()??;
+        lengths.all(|length| length == Some(first)).then_some(first)
+    }
+
     /// All rows of several sets, one set after the other; sets without rows are left out. Fails
-    /// where [`Self::merge`] would drop something: every set must have the same columns, and the
-    /// same facts about the image. Of nothing comes [`Self::empty`].
+    /// where [`Self::merge`] would drop something: every set must have the same columns, the same facts
+    /// about the image, and the same number of key points for each box. Of nothing comes [`Self::empty`].
     pub fn joined(sets: &[&Self]) -> Result<Self, String> {
         let filled: Vec<&Self> = sets.iter().copied().filter(|s| !s.is_empty()).collect();
         let Some((first, others)) = filled.split_first() else {
@@ -282,6 +293,10 @@ impl Detections {
                 let other = a.metadata.iter().find(|entry| !same(entry));
                 other.map(|(name, _)| format!("sets of boxes differ in their `{name}`"))
             };
+            let points = |set: &Self| set.points_per_row();
+            if points(first) != points(other) {
+                return Err("sets of boxes differ in their number of key points".into());
+            }
             let problem = lacks(first, other)
                 .or_else(|| lacks(other, first))
                 .or_else(|| differs(first, other))
@@ -362,6 +377,18 @@ mod tests {
         assert_eq!((joined.len(), joined.data.len()), (4, 1));
         let why = Detections::joined(&[&two(), &tracked]).unwrap_err();
         assert_eq!(why, "some boxes have a `tracker_id` and others have none");
+        let posed = |points: usize| {
+            let mut set = two();
+            let point = Value::list(vec![Value::Float(1.0), Value::Float(2.0)]);
+            set.fill_column(column::KEYPOINTS_XY, Value::list(vec![point; points]));
+            set
+        };
+        assert_eq!(
+            Detections::joined(&[&posed(5), &posed(5)]).unwrap().len(),
+            4
+        );
+        let why = Detections::joined(&[&posed(5), &posed(17)]).unwrap_err();
+        assert!(why.contains("key points"), "{why}");
         let mut more = two();
         more.fill_column("speed", Value::Int(1));
         assert!(

@@ -22,6 +22,33 @@ pub fn len(value: &Value) -> Option<usize> {
     }
 }
 
+/// How long a value is when it is written out, roughly: bytes of texts and bytes, and one for each other
+/// element at any depth. Counting ends at about `most`.
+pub fn extent(value: &Value, most: usize) -> usize {
+    fn all<'a>(items: impl Iterator<Item = &'a Value>, most: usize) -> usize {
+        let mut sum = 1_usize;
+        for item in items {
+            if sum >= most {
+                break;
+            }
+            sum = sum.saturating_add(extent(item, most - sum));
+        }
+        sum
+    }
+    match value {
+        Value::Str(text) => text.len() + 1,
+        Value::Bytes(bytes) => bytes.len() + 1,
+        Value::Array(array) => array.data.len() + 1,
+        Value::List(items) | Value::Tuple(items) => all(items.iter(), most),
+        Value::Batch(batch) => all(batch.items.iter(), most),
+        Value::Dict(entries) => {
+            let names: usize = entries.keys().map(|name| name.len()).sum();
+            names.saturating_add(all(entries.values(), most))
+        }
+        _ => 1,
+    }
+}
+
 /// What `for element in value` sees; `None` for values that cannot be iterated.
 pub fn elements(value: &Value) -> Option<Cow<'_, [Value]>> {
     match value {

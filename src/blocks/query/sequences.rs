@@ -53,6 +53,8 @@ pub(super) enum Mode {
 
 /// Characters that a joined text may have.
 const LONGEST_JOIN: usize = 1_000_000;
+/// Elements and characters, at all depths, that the results of one operation may have.
+pub(super) const LARGEST: usize = 256 << 20;
 /// Characters of an element that count as its name in `SequenceElementsCount`.
 const LONGEST_NAME: usize = 128;
 
@@ -85,11 +87,7 @@ impl SequenceOperation {
                 let mapped = elements.iter().map(|key| look_up(table, key, scope));
                 mapped.collect::<Result<_, _>>().map(Value::list)
             }
-            Self::Apply(chain) => elements(&value, scope)?
-                .iter()
-                .map(|element| chain.apply(element.clone(), &scope.params, scope.cx))
-                .collect::<Result<_, _>>()
-                .map(Value::list),
+            Self::Apply(chain) => apply_each(chain, &elements(&value, scope)?, scope),
             Self::Length => length(&value, scope).map(Value::from),
             Self::Count => Ok(count(&elements(&value, scope)?)),
             Self::Join { separator } => join(&elements(&value, scope)?, separator, scope),
@@ -176,6 +174,25 @@ fn name_of(element: &Value) -> Arc<str> {
         Some((end, _)) => format!("{} [...]", &text[..end]).into(),
         None => text,
     }
+}
+
+fn apply_each(chain: &Chain, elements: &[Value], scope: &Scope<'_>) -> Result<Value, QueryError> {
+    let mut results = Vec::with_capacity(elements.len());
+    let mut room = LARGEST;
+    for element in elements {
+        let result = chain.apply(element.clone(), &scope.params, scope.cx)?;
+        room = room.saturating_sub(sequence::extent(&result, room));
+        if room == 0 {
+            return Err(scope.failed(too_large()));
+        }
+        results.push(result);
+    }
+    Ok(Value::list(results))
+}
+
+/// What to say of a value beyond [`LARGEST`].
+pub(super) fn too_large() -> String {
+    format!("the result would have more than {LARGEST} elements and characters in all: take fewer")
 }
 
 fn join(elements: &[Value], separator: &str, scope: &Scope<'_>) -> Result<Value, QueryError> {
@@ -348,6 +365,19 @@ mod tests {
             (map.clone(), json!(["a", "z"]), "!InvalidInputTypeError"),
             (map, json!(5), "!InvalidInputTypeError"),
         ]);
+    }
+
+    #[test]
+    fn small_chains_make_no_giants() {
+        let times = json!({"type": "Multiply", "other": 1_000_000});
+        let apply = |operation: &Json| json!({"type": "SequenceApply", "operations": [operation]});
+        let chain = json!([times, apply(&times), {"type": "SequenceLength"}]);
+        assert_eq!(text(chain, json!("a")), "!OperationError");
+        // The elements are one text of a million letters, a thousand times.
+        let long = json!("a".repeat(1_000_000));
+        let thousand = json!({"type": "Multiply", "other": 1_000});
+        let written = json!([thousand, {"type": "ToString"}]);
+        assert_eq!(text(written, json!([long])), "!OperationError");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::node::{Node, Read};
 use super::pattern::Pattern;
+use super::sequences::{LARGEST, too_large};
 use super::{QueryError, Scope};
-use crate::values::{Value, python, python_json};
+use crate::values::{Value, python, python_json, sequence};
 
 /// An operation on a text, or one that makes a text.
 #[derive(Debug)]
@@ -51,10 +52,13 @@ impl StringOperation {
                 .found_in(text("text")?)
                 .map(Value::Bool)
                 .map_err(|why| scope.failed(why)),
-            Self::Text => Ok(match value {
-                Value::Str(_) => value,
-                other => python::to_str(&other).into(),
-            }),
+            Self::Text => match value {
+                Value::Str(_) => Ok(value),
+                other if sequence::extent(&other, LARGEST) >= LARGEST => {
+                    Err(scope.failed(too_large()))
+                }
+                other => Ok(python::to_str(&other).into()),
+            },
             Self::DictionaryToJson => match &value {
                 Value::Dict(_) => python_json::to_json(&value)
                     .map(Value::from)
