@@ -26,7 +26,7 @@ use crate::network::PlatformPlaces;
 use crate::sources::{Inflow, SourceError};
 
 /// How long each step of the negotiation may take.
-const STEP: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_secs(15);
 /// How long addresses are gathered; those that take longer are not told.
 const GATHERING: Duration = Duration::from_secs(2);
 /// How long the shut-down of the pipeline is waited for. One that takes longer goes by itself.
