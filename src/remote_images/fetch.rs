@@ -45,6 +45,8 @@ pub(super) struct Fetcher {
 struct Budget(AtomicUsize);
 
 impl Budget {
+    // Newer compilers call it `try_update`, which the oldest supported one does not know.
+    #[allow(deprecated)]
     fn take(&self, bytes: usize) -> bool {
         let take = |left: usize| left.checked_sub(bytes);
         self.0

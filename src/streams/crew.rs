@@ -54,6 +54,8 @@ struct Extra(&'static Pool);
 
 impl Pool {
     /// One more, if there is room for it.
+    // Newer compilers call it `try_update`, which the oldest supported one does not know.
+    #[allow(deprecated)]
     fn take(&'static self, most: usize) -> Option<Extra> {
         let room = cores().max(most.saturating_sub(1));
         let more = |taken: usize| (taken < room).then_some(taken + 1);

@@ -40,6 +40,8 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    // Newer compilers call it `try_update`, which the oldest supported one does not know.
+    #[allow(deprecated)]
     fn take(&self, bytes: u64) -> bool {
         let add = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
         self.used

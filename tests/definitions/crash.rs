@@ -41,7 +41,7 @@ fn writer() {
         let version = copy.answer.definition["version"].as_str().unwrap();
         version.parse().unwrap()
     });
-    for number in start + 1.. {
+    for number in start + 1..=u64::MAX {
         cache.write(&key(), &body_of(&numbered(number))).unwrap();
         println!("{DONE}{number}");
     }

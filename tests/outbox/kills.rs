@@ -48,7 +48,7 @@ fn makes_events_until_it_is_killed() {
         .unwrap();
     println!("ready");
     let start = Instant::now();
-    for n in 0.. {
+    for n in 0..=u64::MAX {
         let due = Duration::from_micros(n * 1_000_000 / RATE);
         std::thread::sleep(due.saturating_sub(start.elapsed()));
         let stream = n % STREAMS;

@@ -62,6 +62,8 @@ impl PixelBudget {
     ///
     /// # Errors
     /// If that is more than is left.
+    // Newer compilers call it `try_update`, which the oldest supported one does not know.
+    #[allow(deprecated)]
     pub(crate) fn spend(&self, pixels: usize) -> Result<(), Mismatch> {
         let Some(left) = &self.0 else {
             return Ok(());
